@@ -1,0 +1,47 @@
+# What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help setup lint types test test-slow lock clean
+
+# Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
+PYTHON := .venv/bin/python
+SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh .ci/run
+
+# Tests use the Spark that is set up here, not the one of a cluster or of another environment.
+unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH
+export PYSPARK_PYTHON := $(CURDIR)/$(PYTHON)
+export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
+export SPARK_LOCAL_IP ?= 127.0.0.1
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## make .venv with all that tests and checks need (does nothing when it is current)
+	@deploy/setup.sh dev
+
+lint: setup ## ruff, shellcheck, hadolint
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	.venv/bin/shellcheck $(SHELL_SCRIPTS)
+	.venv/bin/hadolint Dockerfile
+
+types: setup ## mypy, strict
+	$(PYTHON) -m mypy
+
+test: setup ## the tests but the slow ones, with coverage
+	$(PYTHON) -m pytest -m 'not slow' --cov --cov-report=term
+
+test-slow: setup ## the slow tests (none is fine)
+	$(PYTHON) -m pytest -m slow || [ $$? -eq 5 ]
+
+UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make lock UPGRADE=--upgrade` for newer versions)
+	echo 'setuptools>=77' | $(UV_COMPILE) $(UPGRADE) - -o requirements/build.txt
+	$(UV_COMPILE) $(UPGRADE) --extra local pyproject.toml -o requirements/local.txt
+	$(UV_COMPILE) $(UPGRADE) --extra local --extra dev pyproject.toml -c requirements/local.txt -o requirements/dev.txt
+
+clean: ## remove .venv and what tools leave behind; tables and outputs stay
+	rm -rf .venv .venv.lock .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

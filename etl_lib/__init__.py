@@ -1,0 +1,1 @@
+"""The orders lakehouse: order events in, trusted Delta tables out."""

@@ -1,0 +1,93 @@
+"""Applying a staged batch, step by step in a fixed order; every step can be repeated with the same result."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+
+from etl_lib.aggregates import apply_daily_sales, touched_dates
+from etl_lib.apply_orders import apply_dim_order, apply_fact_sales
+from etl_lib.batch import Batch, count_batch
+from etl_lib.bookkeeping import MOVED_TABLES, all_rule_results
+from etl_lib.dimensions import DIMENSIONS, apply_dimension, infer_members
+from etl_lib.errors import PlanError
+from etl_lib.ledger import APPLYING, DONE, RunEntry, planned_versions, write_files, write_rule_results, write_run
+from etl_lib.quarantine import apply_quarantine
+from etl_lib.report import batch_metrics, write_metrics
+from etl_lib.run import Run, step
+from etl_lib.schemas import DAILY_SALES, QUARANTINE
+from etl_lib.stage import Manifest, Stage, read_manifest, unfinished
+
+log = structlog.get_logger(__name__)
+
+PUBLISHED_TABLES = (*MOVED_TABLES, DAILY_SALES, QUARANTINE)
+
+
+def finish_interrupted(run: Run) -> None:
+    """Finish what an earlier run staged and was cut off from applying, before new input is read."""
+    for manifest in unfinished(run.warehouse):
+        log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
+        metrics: dict[str, Any] = {"run_id": manifest.run_id}
+        apply_batch(run, manifest, count_batch(Stage(run.warehouse, manifest.run_id), run.settings.samples), metrics)
+        write_metrics(run.settings.output, metrics)
+        run.metrics.setdefault("finished_runs", []).append(manifest.run_id)
+
+
+def apply_plan(run: Run, run_id: str) -> None:
+    """Apply exactly the plan that waits under this id; PlanError when none does, or when a table has moved since."""
+    before = planned_versions(run.warehouse, run_id)
+    if before is None:
+        raise PlanError(f"{run_id} is no plan that waits to be applied: it is unknown, applied already, or no plan")
+    now = run.warehouse.versions(MOVED_TABLES)
+    moved = [f"{name} from version {before[name]} to {now[name]}" for name in now if now[name] != before[name]]
+    if moved:
+        raise PlanError(f"plan {run_id} no longer holds, make a new one: {', '.join(moved)}")
+    manifest = read_manifest(run.warehouse, run_id)
+    # From here on a crash leaves an unfinished run, no longer a plan that waits.
+    write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, before, {}))
+    apply_batch(run, manifest, count_batch(Stage(run.warehouse, run_id), run.settings.samples), run.metrics)
+
+
+def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, Any]) -> None:
+    """Bring a stage into the tables: lines before headers, dimensions, aggregates, and the ledger very last."""
+    warehouse = run.warehouse
+    orders = batch.of("orders")
+    before = warehouse.versions(PUBLISHED_TABLES)
+    rows_before = warehouse.rows(PUBLISHED_TABLES)
+    with step("quarantine") as told:
+        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
+        for dataset in batch.datasets:
+            apply_quarantine(batch, dataset, run.rules.of(dataset))
+    with step("fact_sales") as told:
+        told["orders"] = orders.applied
+        apply_fact_sales(batch)
+    with step("dim_order") as told:
+        told["orders"] = orders.applied
+        apply_dim_order(batch)
+    inferred = {}
+    for dataset, table in DIMENSIONS.items():
+        with step(table.name) as told:
+            told["records"] = batch.of(dataset).applied
+            apply_dimension(batch, dataset)
+            told["inferred"] = inferred[dataset] = infer_members(batch, dataset)
+    with step("daily_sales") as told:
+        dates = touched_dates(batch)
+        told["dates"] = len(dates)
+        apply_daily_sales(batch, dates)
+    with step("ledger"):
+        write_rule_results(batch.stage, all_rule_results(run, batch, inferred))
+        write_files(batch.stage)
+        after = warehouse.versions(PUBLISHED_TABLES)
+        metrics.update(batch_metrics(batch, warehouse), status=DONE, inferred=inferred)
+        rows = warehouse.rows(PUBLISHED_TABLES)
+        metrics["tables"] = {
+            name: {
+                "rows_before": rows_before[name],
+                "rows_after": rows[name],
+                "version_before": before[name],
+                "version_after": after[name],
+            }
+            for name in rows
+        }
+        write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after))

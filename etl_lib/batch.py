@@ -1,0 +1,124 @@
+"""What a staged batch would do, counted from the stage: the numbers of the plan, the report and the gates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date
+
+from pyspark.sql import functions as F
+
+from etl_lib.outcomes import APPLIED, OUTCOMES
+from etl_lib.stage import Stage
+
+BLANK = "blank"
+DRIFT_SHOWN = 100
+
+
+@dataclass
+class DatasetCounts:
+    """The records of one dataset: `outcomes` has each of the seven, `rules` the broken ones."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    rules: Counter[str] = field(default_factory=Counter)
+    unknown_fields: Counter[str] = field(default_factory=Counter)
+    conflicts: int = 0
+    conflict_keys: list[str] = field(default_factory=list)
+    winners: int = 0
+    """Distinct keys that won in the batch."""
+    items: int = 0
+    """The lines of the winners."""
+    blank: int = 0
+
+    @property
+    def records(self) -> int:
+        """All input records: the sum of their outcomes."""
+        return sum(self.outcomes[name] for name in OUTCOMES)
+
+    @property
+    def applied(self) -> int:
+        """Records that change a table."""
+        return sum(self.outcomes[name] for name in APPLIED)
+
+    @property
+    def only_inserts(self) -> bool:
+        """Whether nothing that is there would change."""
+        return self.outcomes["updated"] == 0
+
+
+@dataclass
+class Batch:
+    """A stage and what is in it; `dates` are those that applied orders have now or had in the table."""
+
+    stage: Stage
+    datasets: dict[str, DatasetCounts]
+    dates: dict[date, Counter[str]]
+    samples: dict[tuple[str, str], list[str]]
+    """Up to `samples` keys by (dataset, rule), no values."""
+    read: dict[str, int] = field(default_factory=dict)
+    """The records that were read of each dataset, counted while reading; empty for a stage found ready."""
+
+    def of(self, dataset: str) -> DatasetCounts:
+        """The counts of one dataset, all zero when it had no input."""
+        return self.datasets.get(dataset, DatasetCounts())
+
+
+def count_batch(stage: Stage, samples: int) -> Batch:
+    """Count a stage: one pass for all numbers, and one more each for conflicts, samples and drift if there are any.
+
+    `samples` is how many keys to collect of each rule and of the conflicts.
+    """
+    datasets: dict[str, DatasetCounts] = {}
+    dates: dict[date, Counter[str]] = {}
+    groups = ("dataset", "outcome", "is_conflict", "broken_rules", "order_date", "table_date", "has_drift")
+    tallied = (
+        stage.rows.where(F.col("dataset") != "run")
+        .withColumns({"order_date": F.col("orders.order_date"), "has_drift": F.col("unknown_fields").isNotNull()})
+        .groupBy(*groups)
+        .agg(F.count("*").alias("records"), F.sum("orders.line_count").alias("lines"))
+    )
+    drifted = False
+    for row in tallied.collect():
+        counts = datasets.setdefault(row["dataset"], DatasetCounts())
+        outcome, records = row["outcome"], row["records"]
+        drifted = drifted or row["has_drift"]
+        if outcome == BLANK:
+            counts.blank += records
+        elif outcome in OUTCOMES:
+            counts.outcomes[outcome] += records
+            counts.rules.update(dict.fromkeys(row["broken_rules"] or (), records))
+            counts.conflicts += records if row["is_conflict"] else 0
+        if outcome in (*APPLIED, "stale", "unchanged"):
+            counts.winners += records
+            counts.items += row["lines"] or 0
+        if row["dataset"] == "orders" and outcome in APPLIED:
+            for day in {row["order_date"], row["table_date"]} - {None}:
+                dates.setdefault(day, Counter())[outcome] += records
+    for dataset, counts in datasets.items():
+        if counts.conflicts:
+            counts.conflicts, counts.conflict_keys = _conflicts(stage, dataset, samples)
+    if drifted:
+        _count_drift(stage, datasets)
+    any_broken = any(counts.rules for counts in datasets.values())
+    return Batch(stage, datasets, dates, _samples(stage, samples) if any_broken else {})
+
+
+def _conflicts(stage: Stage, dataset: str, samples: int) -> tuple[int, list[str]]:
+    keys = stage.records(dataset).where("is_conflict").select("key").distinct()
+    return keys.count(), [row["key"] for row in keys.orderBy("key").limit(samples).collect()]
+
+
+def _count_drift(stage: Stage, datasets: dict[str, DatasetCounts]) -> None:
+    names = stage.records().select("dataset", F.explode("unknown_fields").alias("name"))
+    for row in names.groupBy("dataset", "name").count().orderBy(F.desc("count"), "name").limit(DRIFT_SHOWN).collect():
+        datasets[row["dataset"]].unknown_fields[row["name"]] = row["count"]
+
+
+def _samples(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
+    """Keys that broke each rule: the least of each of `samples` buckets, so that no task holds more than these."""
+    broken = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode("broken_rules").alias("rule"))
+    bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
+    found: dict[tuple[str, str], list[str]] = {}
+    for row in broken.groupBy("dataset", "rule", bucket).agg(F.min("key").alias("least")).collect():
+        found.setdefault((row["dataset"], row["rule"]), []).append(row["least"])
+    return {rule: sorted(keys) for rule, keys in found.items()}

@@ -1,0 +1,52 @@
+"""What the ledger says of a batch that is not applied (yet), and the results of all its rules."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+
+from etl_lib.batch import Batch
+from etl_lib.dimensions import missing_counts
+from etl_lib.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, rule_results, write_rule_results, write_run
+from etl_lib.plan import print_plan
+from etl_lib.report import NOTHING_NEW, batch_metrics
+from etl_lib.rules import OF_CSV, OF_JSON
+from etl_lib.run import Run
+from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
+
+MOVED_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT)
+"""A plan compared with these; it holds as long as none of them has moved."""
+MEMBER_RULES = {"users": "user_known", "products": "sku_known"}
+"""Rules that a table decides: they count the users and skus that orders name and no dimension has."""
+STRUCTURAL_RULES = {"orders": OF_JSON, "users": OF_CSV, "products": OF_CSV}
+
+
+def record_plan(run: Run, batch: Batch) -> None:
+    """Enter the run as a plan that waits for `--apply`."""
+    versions = run.warehouse.versions(MOVED_TABLES)
+    run.metrics.update(batch_metrics(batch, run.warehouse), status=PLANNED, inferred=missing_counts(batch))
+    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
+    if not run.arguments.as_json:
+        print_plan(batch, run.settings.samples, sys.stdout)
+
+
+def nothing_new(run: Run) -> None:
+    """There was no file that the ledger does not have: no table is touched, the ledger neither."""
+    run.metrics.update(NOTHING_NEW, status=DONE, **run.warehouse.rows((DIM_USER, DIM_PRODUCT)))
+
+
+def record_failure(run: Run, batch: Batch, message: str) -> None:
+    """Enter the run as failed, so that no later run applies its stage."""
+    run.metrics.update(batch_metrics(batch, run.warehouse))
+    write_rule_results(batch.stage, all_rule_results(run, batch, missing_counts(batch)))
+    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message))
+
+
+def all_rule_results(run: Run, batch: Batch, inferred: Mapping[str, int]) -> list[RuleResult]:
+    """The results of all rules, those about members that no dimension knows among them."""
+    rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
+    results = rule_results(batch, rules, STRUCTURAL_RULES)
+    for dataset, rule in MEMBER_RULES.items():
+        if "orders" in batch.datasets:
+            results.append(RuleResult("orders", rule, "warn", batch.of("orders").applied, inferred[dataset], []))
+    return results

@@ -1,0 +1,62 @@
+"""dim_user and dim_product: what their CSV files say, and inferred members for what only orders name so far."""
+
+from __future__ import annotations
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from etl_lib.batch import Batch
+from etl_lib.merge import insert_all, merge, update_all
+from etl_lib.schemas import DIM_PRODUCT, DIM_USER, Table
+from etl_lib.stage import Stage
+
+DIMENSIONS = {"users": DIM_USER, "products": DIM_PRODUCT}
+
+
+def apply_dimension(batch: Batch, dataset: str) -> None:
+    """MERGE the users or products that are new or changed; an inferred member is completed when it arrives."""
+    if not batch.of(dataset).applied:
+        return
+    table = DIMENSIONS[dataset]
+    members = batch.stage.applied(dataset).withColumn("is_inferred", F.lit(False)).select(*table.column_names)
+    _merge_members(batch.stage, table, members, update_all(table), insert_all(table))
+
+
+def missing_members(stage: Stage, dataset: str) -> DataFrame:
+    """The users or products that the applied orders of a stage name and the dimension does not have: one row a key.
+
+    Columns: the key of the dimension. What the same stage brings in its own files is not missing.
+    """
+    table = DIMENSIONS[dataset]
+    key = table.key[0]
+    orders = stage.applied("orders")
+    named = orders.select(F.explode("lines.sku").alias(key)) if dataset == "products" else orders.select(key)
+    have = stage.warehouse.read(table).select(key).unionByName(stage.applied(dataset).select(key))
+    return named.where(F.coalesce(F.col(key), F.lit("")) != "").distinct().join(have, key, "left_anti")
+
+
+def missing_counts(batch: Batch) -> dict[str, int]:
+    """How many members applying the batch would infer, by dataset."""
+    if not batch.of("orders").applied:
+        return dict.fromkeys(DIMENSIONS, 0)
+    return {dataset: missing_members(batch.stage, dataset).count() for dataset in DIMENSIONS}
+
+
+def infer_members(batch: Batch, dataset: str) -> int:
+    """Insert the missing members with `is_inferred`; gives their number."""
+    if not batch.of("orders").applied:
+        return 0
+    table = DIMENSIONS[dataset]
+    missing = missing_members(batch.stage, dataset)
+    found = missing.count()
+    if found:
+        absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}
+        known = {"is_inferred": F.lit(True), "run_id": F.lit(batch.stage.run_id)}
+        members = missing.withColumns({**absent, **known}).select(*table.column_names)
+        _merge_members(batch.stage, table, members, insert_all(table))
+    return found
+
+
+def _merge_members(stage: Stage, table: Table, members: DataFrame, *clauses: str) -> None:
+    key = table.key[0]
+    merge(stage.warehouse, table, members, on=f"t.`{key}` = s.`{key}`", clauses=clauses)

@@ -1,0 +1,113 @@
+"""The landing files: which there are, which are new, and the columns that tell where a record stood.
+
+Listing goes through Spark's `binaryFile` source, which reads no content and works on every Hadoop file system and on
+Spark Connect. A path is written as a person would write it, not percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from etl_lib.errors import ConfigError
+
+_GLOB = re.compile(r"[*?\[{]")
+_SPECIAL = re.compile(r"([\\*?\[\]{}])")
+
+WHOLE = -1
+"""The block of a file that was read whole: there `row` is the position itself, counted from 1."""
+
+FILE_COLUMNS = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """One version of one file: `modified_at` in microseconds since the epoch."""
+
+    path: str
+    size: int
+    modified_at: int
+
+
+def file_columns() -> list[Column]:
+    """FILE_COLUMNS of the file that a row was read from, for any file source of Spark."""
+    encoded = F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))
+    return [
+        F.url_decode(encoded).alias("source_file"),
+        F.col("_metadata.file_size").alias("source_size"),
+        F.col("_metadata.file_modification_time").alias("source_modified_at"),
+    ]
+
+
+def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame:
+    """Every file at `location`, a file, folder or glob: FILE_COLUMNS, one row a file.
+
+    Names that start with `_` or `.` are left out, as everywhere in Spark. A glob without a match is empty;
+    a path that does not exist raises ConfigError and names the `setting`.
+    """
+    try:
+        found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(location)
+        files = found.select(*file_columns())
+        files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
+    except AnalysisException as error:
+        if error.getCondition() != "PATH_NOT_FOUND":
+            raise
+        if _GLOB.search(location):
+            return spark.createDataFrame([], FILE_COLUMNS)
+        raise ConfigError(f"{setting}: there is no file or folder {location}") from None
+    return files
+
+
+def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
+    """The `files` whose path, size and modification time are not among the `loaded` ones (etl_files)."""
+    same = (
+        (F.col("source_file") == F.col("path"))
+        & (F.col("source_size") == F.col("size"))
+        & (F.col("source_modified_at") == F.col("modified_at"))
+    )
+    return files.join(loaded.select("path", "size", "modified_at"), same, "left_anti")
+
+
+def collected(files: DataFrame) -> list[LandingFile]:
+    """The files as values, in the order of their paths."""
+    rows = files.select("source_file", "source_size", F.unix_micros("source_modified_at").alias("micros")).collect()
+    return sorted(
+        (LandingFile(row["source_file"], row["source_size"], row["micros"]) for row in rows), key=lambda file: file.path
+    )
+
+
+def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool = False) -> DataFrame:
+    """The text of exactly these files, a row a line or (`whole`) a row a file.
+
+    Columns: raw STRING, FILE_COLUMNS, block BIGINT (the byte at which the part of the file begins that one task read)
+    and row BIGINT (rising within the block): (block, row) orders the records of a file however it was split.
+    """
+    # The paths are names, not patterns: a file called orders[1].json is that file.
+    paths = [_SPECIAL.sub(r"\\\1", file.path) for file in files]
+    return (
+        spark.read.option("recursiveFileLookup", "true")
+        .text(paths, wholetext=whole)
+        .select(
+            F.col("value").alias("raw"),
+            *file_columns(),
+            F.col("_metadata.file_block_start").alias("block"),
+            F.monotonically_increasing_id().alias("row"),
+        )
+    )
+
+
+def is_blank(text: Column) -> Column:
+    """Whether a line has nothing but JSON's white space."""
+    return F.btrim(text, F.lit(" \t\r\n\ufeff")) == ""
+
+
+def first_lines(lines: DataFrame) -> dict[str, str]:
+    """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out."""
+    seen = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
+    first = seen.groupBy("source_file").agg(F.min_by(F.substring("raw", 1, 65536), "row").alias("line"))
+    return {row["source_file"]: row["line"] for row in first.collect()}

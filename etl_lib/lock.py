@@ -1,0 +1,59 @@
+"""One run at a time on a local warehouse: Delta on a local disk cannot tell two writers apart and may lose a commit.
+
+On an object store or a catalog Delta's own commits decide, and no lock is taken. The lock is the operating system's,
+so one left by a dead process holds nobody up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from etl_lib.errors import WarehouseBusyError
+
+LOCK = ".lock"
+HOLDER = ".lock.holder.json"
+
+
+@contextmanager
+def warehouse_lock(location: str, run_id: str, started_at: str, timeout_s: float) -> Iterator[None]:
+    """Hold the warehouse while the block runs; WarehouseBusyError names who else holds it."""
+    folder = local_folder(location)
+    if folder is None:
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=timeout_s)
+    holder = folder / HOLDER
+    try:
+        lock.acquire()
+    except Timeout:
+        raise WarehouseBusyError(f"{location}: another run holds the warehouse: {_told(holder)}") from None
+    try:
+        identity = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": started_at}
+        holder.write_text(json.dumps(identity), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder on this machine's disk, or None for an object store or a catalog."""
+    if location.startswith("/"):
+        return Path(location)
+    return Path("/" + location.removeprefix("file:").lstrip("/")) if location.startswith("file:") else None
+
+
+def _told(holder: Path) -> str:
+    try:
+        found = json.loads(holder.read_text(encoding="utf-8"))
+        return f"run {found['run_id']}, process {found['pid']} on {found['host']}, since {found['since']}"
+    except (OSError, ValueError, KeyError):
+        return f"the holder did not leave its name in {holder}"

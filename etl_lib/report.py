@@ -1,0 +1,154 @@
+"""What a run tells: its metrics as a file and as JSON, and a summary for a person."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+import pyarrow.fs as pafs
+import structlog
+from rich.console import Console
+from rich.table import Table as Grid
+
+from etl_lib.batch import Batch
+from etl_lib.outcomes import OUTCOMES
+from etl_lib.schemas import DIM_PRODUCT, DIM_USER
+from etl_lib.warehouse import Warehouse
+
+log = structlog.get_logger(__name__)
+
+MEANINGS = {
+    "inserted": "new",
+    "updated": "better than the table's version",
+    "unchanged": "already in the table as they are",
+    "stale": "the table has a better version",
+    "superseded": "a better version is in the same batch",
+    "out_of_window": "outside --since/--until",
+    "rejected": "in quarantine",
+}
+
+
+def batch_metrics(batch: Batch, warehouse: Warehouse) -> dict[str, Any]:
+    """The numbers of a batch by their names in the contract; `dim_*` are the rows of the table now."""
+    orders = batch.of("orders")
+    rows = warehouse.rows((DIM_USER, DIM_PRODUCT))
+    return {
+        "input_orders": orders.records,
+        "blank_lines": orders.blank,
+        "valid_orders": orders.records - orders.outcomes["rejected"],
+        "deduped_orders": orders.winners,
+        "items": orders.items,
+        **rows,
+        "outcomes": {name: orders.outcomes[name] for name in OUTCOMES},
+        "conflicts": orders.conflicts,
+        "conflict_orders": orders.conflict_keys,
+        "datasets": {
+            name: {
+                "records": counts.records,
+                "outcomes": {outcome: counts.outcomes[outcome] for outcome in OUTCOMES},
+                "rules": dict(sorted(counts.rules.items())),
+                "unknown_fields": dict(sorted(counts.unknown_fields.items())),
+            }
+            for name, counts in sorted(batch.datasets.items())
+        },
+        "dates": [day.isoformat() for day in sorted(batch.dates)],
+    }
+
+
+NOTHING_NEW: dict[str, Any] = {
+    "input_orders": 0,
+    "valid_orders": 0,
+    "deduped_orders": 0,
+    "items": 0,
+    "outcomes": dict.fromkeys(OUTCOMES, 0),
+    "conflicts": 0,
+    "conflict_orders": [],
+    "datasets": {},
+    "dates": [],
+}
+"""The metrics of a run that found no new file."""
+
+
+def metrics_paths(output: str, run_id: str) -> tuple[str, str]:
+    """The latest metrics, and those of this run."""
+    folder = output.rstrip("/")
+    return f"{folder}/metrics.json", f"{folder}/runs/{run_id}/metrics.json"
+
+
+def write_metrics(output: str, metrics: Mapping[str, Any]) -> None:
+    """Write the metrics beside the run and as the latest, on any file system that pyarrow knows."""
+    text = (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode()
+    for path in reversed(metrics_paths(output, metrics["run_id"])):
+        # pyarrow calls S3 by its own name
+        system, inner = pafs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
+        system.create_dir(inner.rsplit("/", 1)[0], recursive=True)
+        with system.open_output_stream(inner) as stream:
+            stream.write(text)
+
+
+def print_json(metrics: Mapping[str, Any], stream: TextIO) -> None:
+    """The metrics as one JSON object on one line."""
+    stream.write(json.dumps(metrics, ensure_ascii=False) + "\n")
+
+
+def print_summary(metrics: Mapping[str, Any], output: str, warehouse: str, stream: TextIO) -> None:
+    """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
+    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False)
+    console.print(f"\n[bold]Run {metrics['run_id']}[/bold] {metrics['status']} in {metrics.get('duration_s', 0)} s")
+    if metrics.get("finished_runs"):
+        console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
+    if not metrics["datasets"]:
+        console.print("Nothing new: the ledger has every file, no table was changed.")
+    for grid in (_outcome_grid(metrics), _rule_grid(metrics), _table_grid(metrics)):
+        if grid.row_count:
+            console.print(grid)
+    if metrics["conflicts"]:
+        shown = ", ".join(metrics["conflict_orders"])
+        console.print(f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {shown}")
+    for dataset, counts in metrics["datasets"].items():
+        if counts["unknown_fields"]:
+            fields = ", ".join(f"{name} ({n})" for name, n in counts["unknown_fields"].items())
+            console.print(f"[yellow]Schema drift[/yellow] in {dataset}, fields that no table has: {fields}")
+    latest, own = metrics_paths(output, metrics["run_id"])
+    console.print(f"Tables   {warehouse}\nMetrics  {latest}\n         {own}", soft_wrap=True)
+
+
+def _outcome_grid(metrics: Mapping[str, Any]) -> Grid:
+    grid = Grid(title="Records by outcome", title_justify="left")
+    datasets = [name for name, counts in metrics["datasets"].items() if counts["records"]]
+    for heading in ("outcome", *datasets):
+        grid.add_column(heading, justify="left" if heading == "outcome" else "right")
+    grid.add_column("meaning")
+    if not datasets:
+        return grid
+    for outcome in OUTCOMES:
+        numbers = [metrics["datasets"][name]["outcomes"][outcome] for name in datasets]
+        if any(numbers):
+            grid.add_row(outcome, *(f"{n:,}" for n in numbers), MEANINGS[outcome])
+    grid.add_section()
+    grid.add_row("input", *(f"{metrics['datasets'][name]['records']:,}" for name in datasets), "the sum")
+    return grid
+
+
+def _rule_grid(metrics: Mapping[str, Any]) -> Grid:
+    grid = Grid("dataset", "rule", "records", title="Rules that fired", title_justify="left")
+    grid.columns[2].justify = "right"
+    for dataset, counts in metrics["datasets"].items():
+        for rule, records in counts["rules"].items():
+            grid.add_row(dataset, rule, f"{records:,}")
+    for dataset, members in metrics.get("inferred", {}).items():
+        if members:
+            grid.add_row("orders", f"unknown {dataset} (inferred)", f"{members:,}")
+    return grid
+
+
+def _table_grid(metrics: Mapping[str, Any]) -> Grid:
+    grid = Grid("table", "rows before", "rows after", "version", title="Tables", title_justify="left")
+    for column in grid.columns[1:3]:
+        column.justify = "right"
+    for name, table in metrics.get("tables", {}).items():
+        before, after = table["version_before"], table["version_after"]
+        version = f"{before} -> {after}" if after != before else f"{before} (unchanged)"
+        grid.add_row(name, f"{table['rows_before']:,}", f"{table['rows_after']:,}", version)
+    return grid

@@ -1,0 +1,96 @@
+"""One run of a job: its identity, its lock, its steps, and what it leaves behind however it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any
+
+import structlog
+from pyspark.sql import SparkSession
+
+from etl_lib.arguments import Arguments
+from etl_lib.config import Settings
+from etl_lib.errors import LakehouseError
+from etl_lib.ledger import DONE, FAILED
+from etl_lib.lock import warehouse_lock
+from etl_lib.report import print_json, print_summary, write_metrics
+from etl_lib.rules import RuleBook
+from etl_lib.schemas import ALL_TABLES
+from etl_lib.session import open_session
+from etl_lib.stage import Manifest
+from etl_lib.warehouse import Warehouse
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass
+class Run:
+    """What the steps of a run share: where it works, who it is, and the metrics that it collects."""
+
+    settings: Settings
+    arguments: Arguments
+    rules: RuleBook
+    spark: SparkSession
+    warehouse: Warehouse
+    manifest: Manifest
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run."""
+        return self.manifest.run_id
+
+
+@contextmanager
+def step(name: str) -> Iterator[dict[str, Any]]:
+    """Time a step and log its end; a number put under a name, e.g. `records`, is logged with its rate."""
+    started = time.monotonic()
+    told: dict[str, Any] = {}
+    yield told
+    seconds = time.monotonic() - started
+    rates = {f"{unit}_per_s": round(n / max(seconds, 1e-3)) for unit, n in told.items() if isinstance(n, int) and n}
+    log.info(name, **told, **rates, seconds=round(seconds, 1))
+
+
+@contextmanager
+def open_run(job: str, settings: Settings, arguments: Arguments, rules: RuleBook) -> Iterator[Run]:
+    """Open the session, take the warehouse, make its tables; at the end, good or bad, write the metrics.
+
+    The metrics of a failed run say what failed. An error is passed on to the caller.
+    """
+    started = datetime.now(UTC)
+    begun = time.monotonic()
+    manifest = Manifest(
+        run_id=arguments.apply_run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
+        job=job,
+        arguments=arguments.given,
+        started_at=started.isoformat(timespec="milliseconds"),
+        is_plan=arguments.plan,
+    )
+    metrics: dict[str, Any] = {"run_id": manifest.run_id, "status": FAILED}
+    structlog.contextvars.bind_contextvars(run_id=manifest.run_id)
+    try:
+        with warehouse_lock(settings.warehouse, manifest.run_id, manifest.started_at, settings.lock_timeout_s):
+            with step("session"):
+                spark = open_session(settings.spark)
+            warehouse = Warehouse(spark, settings.warehouse)
+            with step("tables"):
+                warehouse.create(ALL_TABLES)
+            yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)
+    except Exception as error:
+        metrics["message"] = str(error) if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        metrics["duration_s"] = round(time.monotonic() - begun, 3)
+        write_metrics(settings.output, metrics)
+        if arguments.as_json:
+            print_json(metrics, sys.stdout)
+        elif metrics["status"] == DONE:
+            print_summary(metrics, settings.output, settings.warehouse, sys.stdout)
+        structlog.contextvars.unbind_contextvars("run_id")

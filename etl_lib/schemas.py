@@ -1,0 +1,166 @@
+"""The tables of the lakehouse, declared once: columns, grain, key and partition.
+
+`Table.grain` is the first thing to know of a table; it is also the comment that readers see in the catalog.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from pyspark.sql.types import StructType
+
+MONEY = "DECIMAL(18,4)"
+"""ISO 4217 has up to four minor digits."""
+LINE_AMOUNT = "DECIMAL(29,4)"
+"""INT x MONEY: the product of every quantity and price, exactly."""
+SUM = "DECIMAL(38,4)"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table: `columns` is Spark DDL, `key` what is unique in it, `partition` the columns of its folders."""
+
+    name: str
+    grain: str
+    columns: str
+    key: tuple[str, ...]
+    partition: tuple[str, ...] = ()
+
+    @property
+    def schema(self) -> StructType:
+        """The declared columns as a Spark schema."""
+        return cast("StructType", StructType.fromDDL(self.columns))
+
+    @property
+    def column_names(self) -> list[str]:
+        """The declared columns in their order, for the `select` that ends a transformation."""
+        return self.schema.names
+
+
+FACT_SALES = Table(
+    name="fact_sales",
+    grain="one line of the current version of an order",
+    key=("order_id", "line_no"),
+    partition=("order_date",),
+    columns=f"""
+        order_id STRING NOT NULL, line_no INT NOT NULL, order_date DATE NOT NULL, created_at TIMESTAMP NOT NULL,
+        user_id STRING, sku STRING NOT NULL, qty INT NOT NULL, unit_price {MONEY}, line_amount {LINE_AMOUNT},
+        currency STRING, version_at TIMESTAMP NOT NULL, run_id STRING NOT NULL""",
+)
+
+DIM_ORDER = Table(
+    name="dim_order",
+    grain="one order in its current version; deleted orders stay as tombstones",
+    key=("order_id",),
+    partition=("order_date",),
+    columns=f"""
+        order_id STRING NOT NULL, order_date DATE NOT NULL, created_at TIMESTAMP NOT NULL,
+        version_at TIMESTAMP NOT NULL, user_id STRING, amount {MONEY}, currency STRING, source STRING, promo STRING,
+        line_count INT NOT NULL, is_deleted BOOLEAN NOT NULL, content_hash BIGINT NOT NULL,
+        source_file STRING NOT NULL, source_modified_at TIMESTAMP NOT NULL, run_id STRING NOT NULL""",
+)
+
+_ARRIVAL = """
+        version_at TIMESTAMP, content_hash BIGINT, source_file STRING, source_modified_at TIMESTAMP,
+        run_id STRING NOT NULL"""
+
+DIM_USER = Table(
+    name="dim_user",
+    grain="one user; is_inferred until the user itself has arrived",
+    key=("user_id",),
+    columns=f"""
+        user_id STRING NOT NULL, email STRING, created_at TIMESTAMP, country STRING,
+        is_inferred BOOLEAN NOT NULL, {_ARRIVAL}""",
+)
+
+DIM_PRODUCT = Table(
+    name="dim_product",
+    grain="one product; is_inferred until the product itself has arrived",
+    key=("sku",),
+    columns=f"""
+        sku STRING NOT NULL, name STRING, category STRING, price {MONEY},
+        is_inferred BOOLEAN NOT NULL, {_ARRIVAL}""",
+)
+
+DAILY_SALES = Table(
+    name="daily_sales",
+    grain="the sales of one day in one currency, country, category and source; never adds two currencies",
+    key=("order_date", "currency", "country", "category", "source"),
+    partition=("order_date",),
+    columns=f"""
+        order_date DATE NOT NULL, currency STRING NOT NULL, country STRING NOT NULL, category STRING NOT NULL,
+        source STRING NOT NULL, orders BIGINT NOT NULL, units BIGINT NOT NULL, revenue {SUM} NOT NULL""",
+)
+
+QUARANTINE = Table(
+    name="quarantine",
+    grain="one rejected record: the same text in the same file is one entry, however often it was read",
+    key=("record_id",),
+    columns="""
+        record_id STRING NOT NULL, dataset STRING NOT NULL, raw STRING,
+        reasons ARRAY<STRUCT<rule: STRING, message: STRING>>, source_file STRING NOT NULL, position BIGINT NOT NULL,
+        occurrences BIGINT NOT NULL, first_run_id STRING NOT NULL, last_run_id STRING NOT NULL,
+        status STRING NOT NULL""",
+)
+
+DQ_RESULTS = Table(
+    name="dq_results",
+    grain="one rule in one run, also when nothing broke it",
+    key=("run_id", "dataset", "rule"),
+    columns="""
+        run_id STRING NOT NULL, dataset STRING NOT NULL, rule STRING NOT NULL, severity STRING NOT NULL,
+        checked BIGINT NOT NULL, failed BIGINT NOT NULL, samples ARRAY<STRING>, checked_at TIMESTAMP NOT NULL""",
+)
+
+ETL_RUNS = Table(
+    name="etl_runs",
+    grain="one run that had something to do",
+    key=("run_id",),
+    columns="""
+        run_id STRING NOT NULL, job STRING NOT NULL, status STRING NOT NULL, arguments ARRAY<STRING>,
+        started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL, outcomes MAP<STRING, BIGINT>, metrics STRING,
+        versions_before MAP<STRING, BIGINT>, versions_after MAP<STRING, BIGINT>, message STRING""",
+)
+
+ETL_FILES = Table(
+    name="etl_files",
+    grain="one version of one landing file that was loaded",
+    key=("dataset", "path", "size", "modified_at"),
+    columns="""
+        dataset STRING NOT NULL, path STRING NOT NULL, size BIGINT NOT NULL, modified_at TIMESTAMP NOT NULL,
+        run_id STRING NOT NULL, records BIGINT NOT NULL, min_version_at TIMESTAMP, max_version_at TIMESTAMP""",
+)
+
+LINES = f"ARRAY<STRUCT<sku: STRING, qty: INT, unit_price: {MONEY}>>"
+ORDER_RECORD = f"""STRUCT<
+    order_id: STRING, order_date: DATE, created_at: TIMESTAMP, user_id: STRING, amount: {MONEY}, currency: STRING,
+    source: STRING, promo: STRING, line_count: INT, is_deleted: BOOLEAN,
+    lines: {LINES}>"""
+USER_RECORD = "STRUCT<user_id: STRING, email: STRING, created_at: TIMESTAMP, country: STRING>"
+PRODUCT_RECORD = f"STRUCT<sku: STRING, name: STRING, category: STRING, price: {MONEY}>"
+
+ETL_STAGE = Table(
+    name="etl_stage",
+    grain="one input record of one run with its outcome; also one row a file, and one row with the run's manifest",
+    key=("run_id", "dataset", "source_file", "block", "row"),
+    partition=("run_id", "dataset"),
+    columns=f"""
+        run_id STRING NOT NULL, dataset STRING NOT NULL, outcome STRING NOT NULL, key STRING, version_at TIMESTAMP,
+        content_hash BIGINT, is_conflict BOOLEAN NOT NULL, broken_rules ARRAY<STRING>, unknown_fields ARRAY<STRING>,
+        raw STRING, source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP, block BIGINT, row BIGINT,
+        table_date DATE, orders {ORDER_RECORD}, users {USER_RECORD}, products {PRODUCT_RECORD}""",
+)
+
+ALL_TABLES = (
+    FACT_SALES,
+    DIM_ORDER,
+    DIM_USER,
+    DIM_PRODUCT,
+    DAILY_SALES,
+    QUARANTINE,
+    DQ_RESULTS,
+    ETL_RUNS,
+    ETL_FILES,
+    ETL_STAGE,
+)

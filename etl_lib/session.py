@@ -1,0 +1,65 @@
+"""The Spark session: built here on a laptop, found ready on a cluster, or remote through Spark Connect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import structlog
+from pyspark.conf import SparkConf
+from pyspark.errors import PySparkException
+from pyspark.sql import SparkSession
+
+log = structlog.get_logger(__name__)
+
+TESTED_SPARK = "4.1."
+
+DELTA = {
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+}
+"""Static settings without which Delta tables cannot be merged into; a cluster brings them itself."""
+
+NEEDED = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.ansi.enabled": "true",
+    "spark.sql.variant.allowDuplicateKeys": "false",
+}
+"""Settings of the session that results depend on: times are UTC, bad casts fail, duplicate JSON keys are refused."""
+
+
+def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
+    """The active session if there is one, else one that is built with `spark_settings`.
+
+    Whatever spark-submit or the cluster has set stays as it is. What the results depend on is then put in force where
+    the session allows it, and reported where it does not.
+    """
+    spark = SparkSession.getActiveSession() or _build(spark_settings)
+    for name, value in settings_not_in_force(spark).items():
+        log.warning("setting not in force", setting=name, needed=NEEDED[name], found=value)
+    if not spark.version.startswith(TESTED_SPARK):
+        log.warning("untested Spark version", found=spark.version, tested=f"{TESTED_SPARK}x")
+    return spark
+
+
+def _build(spark_settings: Mapping[str, str]) -> SparkSession:
+    builder = SparkSession.builder.appName("orders-lakehouse")
+    if "SPARK_REMOTE" not in os.environ:
+        submitted = SparkConf()
+        for name, value in {"spark.master": "local[*]", **DELTA, **spark_settings}.items():
+            if not submitted.contains(name):
+                builder = builder.config(name, value)
+    return builder.getOrCreate()
+
+
+def settings_not_in_force(spark: SparkSession) -> dict[str, str | None]:
+    """Put `NEEDED` in force in this session; what it refuses comes back with the value that it has instead."""
+    refused: dict[str, str | None] = {}
+    for name, value in NEEDED.items():
+        if spark.conf.get(name, None) == value:
+            continue
+        try:
+            spark.conf.set(name, value)
+        except PySparkException:
+            refused[name] = spark.conf.get(name, None)
+    return refused

@@ -1,0 +1,141 @@
+"""The stage: the whole batch with its outcomes, written once, in one commit.
+
+It is the plan, the deterministic source of every MERGE, the write-ahead log from which an interrupted run is finished,
+and the audit record. Apart from the records it has one row a file read (so that the ledger can be written from it) and
+one row with the run's manifest.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import reduce
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType
+
+from etl_lib.errors import PlanError
+from etl_lib.landing import LandingFile
+from etl_lib.outcomes import APPLIED, OUTCOMES
+from etl_lib.schemas import ETL_RUNS, ETL_STAGE
+from etl_lib.warehouse import Warehouse
+
+FILE = "file"
+MANIFEST = "manifest"
+RECORD_STRUCTS = ("orders", "users", "products")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What finishing a run needs to know of its start."""
+
+    run_id: str
+    job: str
+    arguments: tuple[str, ...]
+    started_at: str
+    is_plan: bool
+    """A plan waits for `--apply`; any other stage is finished by the next run."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The staged batch of one run; every frame of it can be read again and again with the same result."""
+
+    warehouse: Warehouse
+    run_id: str
+
+    @property
+    def rows(self) -> DataFrame:
+        """All rows of this run, in the columns of etl_stage."""
+        return self.warehouse.read(ETL_STAGE).where(F.col("run_id") == self.run_id)
+
+    def records(self, dataset: str | None = None) -> DataFrame:
+        """The rows that are input records: those with one of the seven outcomes."""
+        rows = self.rows if dataset is None else self.rows.where(F.col("dataset") == dataset)
+        return rows.where(F.col("outcome").isin(*OUTCOMES))
+
+    def applied(self, dataset: str) -> DataFrame:
+        """The records that change a table, as their own columns, with outcome, version and origin beside them."""
+        winners = self.rows.where((F.col("dataset") == dataset) & F.col("outcome").isin(*APPLIED))
+        return winners.select(
+            f"{dataset}.*",
+            "run_id",
+            "outcome",
+            "version_at",
+            "content_hash",
+            "source_file",
+            "source_modified_at",
+            "table_date",
+        )
+
+
+def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
+    """A compared batch in the columns of etl_stage; only a rejected record keeps its raw text."""
+    packed = batch.withColumns(
+        {
+            "run_id": F.lit(run_id),
+            "dataset": F.lit(dataset),
+            "raw": F.when(F.col("outcome") == "rejected", F.col("raw")),
+            dataset: F.when(~F.col("outcome").isin("rejected", "blank"), _record(dataset)),
+        }
+    )
+    return _stage_columns(packed)
+
+
+def file_rows(batch: DataFrame, files: Iterable[LandingFile], dataset: str, run_id: str) -> DataFrame:
+    """One row a file that was read, also for a file without any record."""
+    values = [(run_id, dataset, FILE, file.path, file.size, file.modified_at) for file in files]
+    columns = "run_id STRING, dataset STRING, outcome STRING, source_file STRING, source_size BIGINT, micros BIGINT"
+    rows = batch.sparkSession.createDataFrame(values, columns)
+    return _stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")))
+
+
+def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFrame]) -> Stage:
+    """Write all parts and the manifest in one commit."""
+    row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
+    columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"
+    head = _stage_columns(warehouse.spark.createDataFrame([row], columns))
+    reduce(DataFrame.unionByName, parts, head).writeTo(warehouse.name(ETL_STAGE)).append()
+    return Stage(warehouse, manifest.run_id)
+
+
+def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
+    """The manifest of a staged run; PlanError when nothing is staged under that id."""
+    found = Stage(warehouse, run_id).rows.where(F.col("dataset") == "run").select("raw").collect()
+    if not found:
+        raise PlanError(f"there is no plan {run_id}: `--plan` prints the run id that `--apply` takes")
+    return _manifest(found[0]["raw"])
+
+
+def unfinished(warehouse: Warehouse) -> list[Manifest]:
+    """The staged runs, oldest first, that were cut off while they were to be applied."""
+    manifests = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", "raw")
+    ended = warehouse.read(ETL_RUNS).where(F.col("status") != "applying").select("run_id")
+    left = manifests.join(ended, "run_id", "left_anti").select("raw").collect()
+    found = [_manifest(row["raw"]) for row in left]
+    applying = {row["run_id"] for row in warehouse.read(ETL_RUNS).where(F.col("status") == "applying").collect()}
+    to_finish = [manifest for manifest in found if not manifest.is_plan or manifest.run_id in applying]
+    return sorted(to_finish, key=lambda manifest: (manifest.started_at, manifest.run_id))
+
+
+def _manifest(text: str) -> Manifest:
+    fields = json.loads(text)
+    return Manifest(**{**fields, "arguments": tuple(fields["arguments"])})
+
+
+def _record(dataset: str) -> Column:
+    wanted = ETL_STAGE.schema[dataset].dataType
+    return F.struct(*(F.col(field.name).cast(field.dataType).alias(field.name) for field in wanted))  # type: ignore[attr-defined]
+
+
+def _stage_columns(rows: DataFrame) -> DataFrame:
+    have = set(rows.columns)
+
+    def column(name: str, kind: DataType) -> Column:
+        if name in have:
+            return F.col(name).cast(kind).alias(name)
+        return F.lit(False).alias(name) if name == "is_conflict" else F.lit(None).cast(kind).alias(name)
+
+    return rows.select(*(column(field.name, field.dataType) for field in ETL_STAGE.schema))

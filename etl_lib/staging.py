@@ -1,0 +1,80 @@
+"""From files to the stage: read, parse, judge, pick winners, compare - one query, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import functions as F
+
+from etl_lib.batch import Batch, count_batch
+from etl_lib.csv_files import check_headers, read_csv_records
+from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
+from etl_lib.json_files import read_json_records
+from etl_lib.judge import EVERYTHING, judge
+from etl_lib.landing import LandingFile, is_blank
+from etl_lib.order_records import parse_orders
+from etl_lib.outcomes import compare, known
+from etl_lib.run import Run
+from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER
+from etl_lib.stage import file_rows, staged, write_stage
+from etl_lib.winners import winners
+
+TABLES = {"orders": DIM_ORDER, "users": DIM_USER, "products": DIM_PRODUCT}
+CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse_products)}
+
+
+def stage_batch(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
+    """Give every record of the files its outcome and write them to the stage, counted on the way in and from there."""
+    extra = _extra_columns(run, files)
+    read = {dataset: _read(run, dataset, some) for dataset, some in files.items()}
+    counted = {dataset: Observation(dataset) for dataset in read}
+    parts = []
+    for dataset, records in read.items():
+        observed = records.observe(counted[dataset], _record_count(records))
+        parts.append(staged(_outcomes(run, dataset, observed), dataset, run.run_id))
+        if run.arguments.marks_files:
+            parts.append(file_rows(records, files[dataset], dataset, run.run_id))
+    batch = count_batch(write_stage(run.warehouse, run.manifest, parts), run.settings.samples)
+    for dataset, observation in counted.items():
+        batch.read[dataset] = _records_read(read[dataset], observation, batch.of(dataset).records)
+        batch.of(dataset).unknown_fields.update(extra.get(dataset, {}))
+    return batch
+
+
+def _read(run: Run, dataset: str, files: Sequence[LandingFile]) -> DataFrame:
+    if dataset == "orders":
+        return read_json_records(run.spark, files, run.settings.input.layout)
+    return read_csv_records(run.spark, files, CSV[dataset][0])
+
+
+def _outcomes(run: Run, dataset: str, records: DataFrame) -> DataFrame:
+    window = run.arguments.window if dataset == "orders" else EVERYTHING
+    parse = CSV[dataset][1] if dataset in CSV else lambda frame: parse_orders(frame, run.settings.version_fields)
+    judged = judge(parse(records), run.rules.of(dataset), window)
+    table = TABLES[dataset]
+    return compare(winners(judged), known(run.warehouse.read(table), table.key[0]))
+
+
+def _extra_columns(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, dict[str, int]]:
+    return {
+        dataset: check_headers(run.spark, files[dataset], columns)
+        for dataset, (columns, _) in CSV.items()
+        if dataset in files
+    }
+
+
+def _record_count(records: DataFrame) -> Column:
+    is_record = records["read_error"].isNotNull() | ~is_blank(records["raw"])
+    return F.count_if(is_record).alias("records")
+
+
+def _records_read(records: DataFrame, observation: Observation, staged_records: int) -> int:
+    """How many records were read, as observed; counted again when that differs from what was staged.
+
+    A task that ran twice is observed twice: what counts is what the files hold.
+    """
+    observed = int(observation.get["records"])
+    if observed == staged_records:
+        return observed
+    return int(records.select(_record_count(records)).collect()[0]["records"])

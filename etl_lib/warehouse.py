@@ -1,0 +1,101 @@
+"""The tables of one warehouse, found by path or by catalog name: one setting decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import DataType, StructType
+
+from etl_lib.errors import ConfigError, SchemaError
+from etl_lib.schemas import Table
+
+_CATALOG = "catalog:"
+_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
+
+
+@dataclass(frozen=True)
+class Warehouse:
+    """Where the tables are; makes, opens and asks them."""
+
+    spark: SparkSession
+    location: str
+
+    def __post_init__(self) -> None:
+        """Refuse a location that is neither a path nor `catalog:` with a plain name."""
+        if self.is_catalog and not _NAME.match(self.location.removeprefix(_CATALOG)):
+            raise ConfigError(
+                f"warehouse: {self.location!r} is not catalog:<catalog>.<schema> with plain names (letters, digits, _)"
+            )
+
+    @property
+    def is_catalog(self) -> bool:
+        """Whether tables are found by name and not by path."""
+        return self.location.startswith(_CATALOG)
+
+    def name(self, table: Table) -> str:
+        """The table as SQL names it, quoted."""
+        if self.is_catalog:
+            parts = [*self.location.removeprefix(_CATALOG).split("."), table.name]
+            return ".".join(f"`{part}`" for part in parts)
+        path = f"{self.location.rstrip('/')}/{table.name}".replace("`", "``")
+        return f"delta.`{path}`"
+
+    def create(self, tables: Iterable[Table]) -> None:
+        """Create the tables that are absent; raise SchemaError with all differences of those that are there."""
+        differences = []
+        for table in tables:
+            self._create(table)
+            found = self.read(table).schema
+            differences += [f"{table.name}.{difference}" for difference in _differences(table.schema, found)]
+        if differences:
+            listed = "\n  ".join(differences)
+            raise SchemaError(f"{self.location}: tables differ from their declared columns:\n  {listed}")
+
+    def _create(self, table: Table) -> None:
+        partitioned = f"PARTITIONED BY ({', '.join(table.partition)})" if table.partition else ""
+        statement = f"""
+            CREATE TABLE IF NOT EXISTS {self.name(table)} ({table.columns}) USING DELTA {partitioned}
+            COMMENT "{table.grain}" TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"""
+        try:
+            self.spark.sql(statement)
+        except AnalysisException as error:
+            if error.getCondition() != "DATA_SOURCE_NOT_FOUND":
+                raise
+            raise ConfigError(
+                f"Spark {self.spark.version} has no Delta Lake on its class path: "
+                "start the job with ./spark-submit.sh, or give the cluster Delta 4.2.0 for Spark 4.1"
+            ) from error
+
+    def read(self, table: Table) -> DataFrame:
+        """The table as it is now."""
+        return self.spark.table(self.name(table))
+
+    def version(self, table: Table) -> int:
+        """The Delta version that the table is at."""
+        return int(self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1").collect()[0]["version"])
+
+    def versions(self, tables: Iterable[Table]) -> dict[str, int]:
+        """The Delta version of each table by its name."""
+        return {table.name: self.version(table) for table in tables}
+
+    def rows(self, tables: Iterable[Table]) -> dict[str, int]:
+        """How many rows each table has, by its name; Delta answers this from its log."""
+        return {table.name: self.read(table).count() for table in tables}
+
+
+def _differences(declared: StructType, found: StructType) -> list[str]:
+    """Columns that are missing or of another type; further columns are the user's own and welcome."""
+    have = {field.name.lower(): field.dataType for field in found}
+    return [
+        f"{field.name}: declared {field.dataType.simpleString()}, found {_told(have.get(field.name.lower()))}"
+        for field in declared
+        if have.get(field.name.lower()) != field.dataType
+    ]
+
+
+def _told(found: DataType | None) -> str:
+    return "nothing" if found is None else found.simpleString()

@@ -1,0 +1,1 @@
+"""One thin module a job: its arguments, then the steps by name."""

@@ -1,0 +1,71 @@
+"""The orders job: semi-structured order events into trusted Delta tables.
+
+./spark-submit.sh jobs/orders.py --since 2024-05-01
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+# Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
+from etl_lib.arguments import parse_arguments
+from etl_lib.bookkeeping import nothing_new, record_plan
+from etl_lib.command import run_command
+from etl_lib.config import Settings
+from etl_lib.config_file import load_settings
+from etl_lib.gates import pass_gates
+from etl_lib.intake import files_to_read
+from etl_lib.rules import RuleBook
+from etl_lib.run import Run, open_run, step
+from etl_lib.staging import stage_batch
+
+
+def load_orders(argv: Sequence[str]) -> None:
+    """Read the command line and the settings, then carry the run out."""
+    arguments = parse_arguments(argv, "orders", "Load order events into trusted Delta tables.")
+    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    rules = load_settings(RuleBook, Path(settings.rules))
+    with open_run("orders", settings, arguments, rules) as run:
+        if arguments.apply_run_id:
+            apply_plan(run, arguments.apply_run_id)
+        else:
+            finish_interrupted(run)
+            load_new_files(run)
+
+
+def load_new_files(run: Run) -> None:
+    """From the files that are new to the stage, and from the stage into the tables or onto the screen."""
+    with step("files") as told:
+        files = files_to_read(run)
+        told["files"] = sum(map(len, files.values()))
+    if not files:
+        nothing_new(run)
+        return
+    with step("stage") as told:
+        batch = stage_batch(run, files)
+        told["records"] = sum(counts.records for counts in batch.datasets.values())
+    pass_gates(run, batch)
+    if run.arguments.plan:
+        record_plan(run, batch)
+    else:
+        apply_batch(run, run.manifest, batch, run.metrics)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; gives the exit code of the contract."""
+    return run_command(partial(load_orders, sys.argv[1:] if argv is None else argv))
+
+
+def run() -> None:
+    """The console command `orders`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

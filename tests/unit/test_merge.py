@@ -1,0 +1,52 @@
+"""MERGE as text: the clauses, and the dates that prune it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date, timedelta
+
+import pytest
+
+from etl_lib.merge import MOST_DATES, dates_literal, insert_all, update_all
+from etl_lib.schemas import Table
+
+PAIR = Table(name="pair", grain="one pair", columns="a STRING, `b` INT", key=("a",))
+FIRST = date(2024, 1, 1)
+
+
+def days(count: int) -> list[date]:
+    return [FIRST + timedelta(at) for at in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("dates", "condition"),
+    [
+        pytest.param([], "false", id="no date finds nothing"),
+        pytest.param([FIRST], "t.d IN (DATE'2024-01-01')", id="one date"),
+        pytest.param(
+            {date(2024, 5, 2), date(2023, 12, 31), date(2024, 5, 1)},
+            "t.d IN (DATE'2023-12-31', DATE'2024-05-01', DATE'2024-05-02')",
+            id="dates in their order",
+        ),
+        pytest.param(
+            days(MOST_DATES + 1)[::-1], "t.d BETWEEN DATE'2024-01-01' AND DATE'2024-10-27'", id="many dates as a range"
+        ),
+        pytest.param(
+            days(MOST_DATES),
+            f"t.d IN ({', '.join(f"DATE'{day}'" for day in days(MOST_DATES))})",
+            id="as many dates as a list may have",
+        ),
+    ],
+)
+def test_dates_become_literals_in_one_order(dates: Collection[date], condition: str) -> None:
+    assert dates_literal("t.d", dates) == condition
+
+
+def test_an_update_sets_every_declared_column() -> None:
+    assert update_all(PAIR) == "WHEN MATCHED AND true THEN UPDATE SET t.`a` = s.`a`, t.`b` = s.`b`"
+    assert update_all(PAIR, "s.b > 0").startswith("WHEN MATCHED AND s.b > 0 THEN UPDATE")
+
+
+def test_an_insert_gives_every_declared_column() -> None:
+    assert insert_all(PAIR) == "WHEN NOT MATCHED AND true THEN INSERT (`a`, `b`) VALUES (s.`a`, s.`b`)"
+    assert insert_all(PAIR, "s.b > 0").startswith("WHEN NOT MATCHED AND s.b > 0 THEN INSERT")
