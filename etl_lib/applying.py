@@ -45,7 +45,7 @@ def apply_plan(run: Run, run_id: str) -> None:
         raise PlanError(f"plan {run_id} no longer holds, make a new one: {', '.join(moved)}")
     manifest = read_manifest(run.warehouse, run_id)
     # From here on a crash leaves an unfinished run, no longer a plan that waits.
-    write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, before, {}))
+    write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, before, {}), again=True)
     apply_batch(run, manifest, count_batch(Stage(run.warehouse, run_id), run.settings.samples), run.metrics)
 
 
@@ -53,12 +53,12 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
     """Bring a stage into the tables: lines before headers, dimensions, aggregates, and the ledger very last."""
     warehouse = run.warehouse
     orders = batch.of("orders")
-    before = warehouse.versions(PUBLISHED_TABLES)
-    rows_before = warehouse.rows(PUBLISHED_TABLES)
+    again = not batch.read
+    with step("before"):
+        before, rows_before = warehouse.versions(PUBLISHED_TABLES), warehouse.rows(PUBLISHED_TABLES)
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
-        for dataset in batch.datasets:
-            apply_quarantine(batch, dataset, run.rules.of(dataset))
+        apply_quarantine(batch, {dataset: run.rules.of(dataset) for dataset in batch.datasets})
     with step("fact_sales") as told:
         told["orders"] = orders.applied
         apply_fact_sales(batch)
@@ -76,11 +76,10 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
         told["dates"] = len(dates)
         apply_daily_sales(batch, dates)
     with step("ledger"):
-        write_rule_results(batch.stage, all_rule_results(run, batch, inferred))
+        write_rule_results(batch.stage, all_rule_results(run, batch, inferred), again=again)
         write_files(batch.stage)
-        after = warehouse.versions(PUBLISHED_TABLES)
-        metrics.update(batch_metrics(batch, warehouse), status=DONE, inferred=inferred)
-        rows = warehouse.rows(PUBLISHED_TABLES)
+        after, rows = warehouse.versions(PUBLISHED_TABLES), warehouse.rows(PUBLISHED_TABLES)
+        metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
         metrics["tables"] = {
             name: {
                 "rows_before": rows_before[name],
@@ -90,4 +89,4 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
             }
             for name in rows
         }
-        write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after))
+        write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=again)

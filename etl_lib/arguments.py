@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from etl_lib.errors import ConfigError
 from etl_lib.judge import Window
@@ -33,14 +34,17 @@ class Arguments:
         return self.window == Window()
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> None:  # type: ignore[override]
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are configuration errors, told like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
         raise ConfigError(f"{message}\n{self.format_usage()}".rstrip())
 
 
 def parse_arguments(argv: Sequence[str], job: str, description: str) -> Arguments:
     """Read a command line; ConfigError says what is wrong with it."""
-    parser = _Parser(prog=f"jobs/{job}.py", description=description, allow_abbrev=False)
+    parser = Parser(prog=f"jobs/{job}.py", description=description, allow_abbrev=False)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="PATH", help="settings, a YAML file")
     parser.add_argument(
         "--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE",
@@ -53,6 +57,8 @@ def parse_arguments(argv: Sequence[str], job: str, description: str) -> Argument
     parser.add_argument("--apply", metavar="RUN_ID", help="apply exactly that plan")
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     found = parser.parse_args(argv)
+    if found.apply == "":
+        raise ConfigError("--apply takes the run id that --plan printed, and it is empty")
     if found.apply and (found.plan or found.full or found.since or found.until):
         raise ConfigError("--apply takes a plan as it is: leave out --plan, --full, --since and --until")
     if found.since and found.until and found.since >= found.until:
@@ -73,7 +79,6 @@ def _time(text: str) -> str:
     """An ISO 8601 date or time as one in UTC; without a zone it counts as UTC."""
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        return (time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)).isoformat()
+    except (ValueError, OverflowError):
         raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from None
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-    return time.isoformat()

@@ -24,7 +24,9 @@ STRUCTURAL_RULES = {"orders": OF_JSON, "users": OF_CSV, "products": OF_CSV}
 def record_plan(run: Run, batch: Batch) -> None:
     """Enter the run as a plan that waits for `--apply`."""
     versions = run.warehouse.versions(MOVED_TABLES)
-    run.metrics.update(batch_metrics(batch, run.warehouse), status=PLANNED, inferred=missing_counts(batch))
+    run.metrics.update(
+        batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)), status=PLANNED, inferred=missing_counts(batch)
+    )
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
     if not run.arguments.as_json:
         print_plan(batch, run.settings.samples, sys.stdout)
@@ -37,7 +39,7 @@ def nothing_new(run: Run) -> None:
 
 def record_failure(run: Run, batch: Batch, message: str) -> None:
     """Enter the run as failed, so that no later run applies its stage."""
-    run.metrics.update(batch_metrics(batch, run.warehouse))
+    run.metrics.update(batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)))
     write_rule_results(batch.stage, all_rule_results(run, batch, missing_counts(batch)))
     write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message))
 

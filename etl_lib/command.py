@@ -24,6 +24,6 @@ def run_command(command: Callable[[], None]) -> int:
         log.error(str(error), error=type(error).__name__)  # noqa: TRY400 - expected: no trace
         return error.exit_code
     except Exception:
-        log.exception("the run failed; what it had staged is finished by the next run")
+        log.exception("unexpected error: nothing is lost, run the command again or report the trace")
         return 1
     return 0

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 Location = Annotated[str, StringConstraints(min_length=1)]
 """A path or URI; a relative one counts from the file (or, for an override, the directory) that names it."""
 
+TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
 
 
@@ -45,10 +46,10 @@ class Settings(Section):
     rules: Location
     """The YAML file with the rules of each dataset."""
     input: Inputs
-    version_fields: Annotated[tuple[str, ...], Field(min_length=1, strict=False)] = ("updated_at", "created_at")
+    version_fields: Annotated[tuple[TimeField, ...], Field(min_length=1, strict=False)] = ("updated_at", "created_at")
     """The times that make the version of an order: the first that is given counts."""
     quality: Quality = Quality()
-    lock_timeout_s: Annotated[float, Field(ge=0, strict=False)] = 0
+    lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""
     samples: Annotated[int, Field(ge=1)] = 20
     """How many keys to show of what a rule or a conflict hit."""

@@ -20,6 +20,18 @@ from etl_lib.errors import ConfigError
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?P<fallback>:-(?P<default>[^}]*))?\})")
 _HAS_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:|/)")
 
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error: the first of two rules of one name would be lost."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
 SettingsT = TypeVar("SettingsT", bound=BaseModel)
 
 
@@ -43,7 +55,10 @@ def load_settings(
     try:
         settings = model.model_validate(tree)
     except ValidationError as error:
-        problems += [_explain(detail) for detail in error.errors(include_url=False)]
+        # A variable that is not set leaves a hole, which is one problem and not two.
+        told = {problem.partition(":")[0] for problem in problems}
+        explained = [_explain(detail) for detail in error.errors(include_url=False)]
+        problems += [problem for problem in explained if problem.partition(":")[0] not in told]
         settings = None
     if problems or settings is None:
         listed = "\n  ".join(sorted(problems))
@@ -53,7 +68,7 @@ def load_settings(
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a safe loader
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -84,7 +99,8 @@ def _interpolate(tree: Any, model: type[BaseModel], environment: Mapping[str, st
             name = match["name"]
             if name is None:  # `$$` stands for one dollar
                 return "$"
-            found = environment.get(name, match["default"])
+            # as in a shell, `:-` also stands in for an empty variable
+            found = (environment.get(name) or match["default"]) if match["fallback"] else environment.get(name)
             if found is None:
                 problems.append(f"{'.'.join(at)}: the environment variable {name} is not set and has no default")
             return found or ""
@@ -136,7 +152,12 @@ def _typed(text: str, annotation: Any) -> Any:
     if text == "":
         return None
     wanted = get_args(annotation) or (annotation,)
-    return text if annotation is None or str in wanted or _is_location(annotation) else yaml.safe_load(text)
+    if annotation is None or str in wanted or _is_location(annotation):
+        return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text  # validation then says what was wanted
 
 
 def _located(value: Any, base: Path) -> Any:

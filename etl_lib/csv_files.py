@@ -35,7 +35,11 @@ def check_headers(spark: SparkSession, files: Sequence[LandingFile], columns: Se
     missing: list[str] = []
     extra: dict[str, int] = {}
     for path, line in sorted(first_lines(read_text(spark, files)).items() if files else ()):
-        header = _header(line)
+        try:
+            header = _header(line)
+        except csv.Error as error:
+            missing.append(f"{path}: the header is not CSV: {error}")
+            continue
         missing += [
             f"{path}: column {name} is missing (found {', '.join(header)})" for name in columns if name not in header
         ]
@@ -111,9 +115,11 @@ def split_csv(text: str, columns: Sequence[str]) -> Iterator[CsvRecord]:
             error = "malformed_csv"
         raw, next_line = "".join(consumed).rstrip("\r\n"), first_line + len(consumed)
         consumed.clear()
-        if header is None and row:
+        if not error and not any(field.strip() for field in row) and len(row) <= 1:
+            pass  # nothing but white space
+        elif header is None and not error:
             header = [name.strip() for name in row]
-        elif error or row:
+        else:
             if not error and len(row) != len(header or ()):
                 error = "wrong_column_count"
             values = nothing if error or header is None else _by_name(header, row, columns)
@@ -128,4 +134,4 @@ def _by_name(header: Sequence[str], row: Sequence[str], columns: Sequence[str]) 
 
 
 def _header(line: str) -> list[str]:
-    return [name.strip() for name in next(csv.reader([line.removeprefix("\ufeff")]), [])]
+    return [name.strip() for name in next(csv.reader([line.removeprefix("\ufeff")], strict=True), [])]

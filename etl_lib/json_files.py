@@ -82,8 +82,12 @@ def split_array(text: str) -> Iterator[tuple[str, str | None]]:
     The walk is lenient about what an element holds (the strict parse judges that), but not about where it ends.
     An array that is never closed yields a last broken record with an empty text, because the file may be cut off.
     """
-    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
-    at = _skip_space(text, text.find("[") + 1)
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
+    opening = _skip_space(text, 1 if text.startswith("\ufeff") else 0)
+    if text[opening : opening + 1] != "[":
+        yield text, "broken_array"
+        return
+    at = _skip_space(text, opening + 1)
     if text[at : at + 1] == "]":
         yield from _trailing(text, at + 1)
         return

@@ -17,6 +17,8 @@ from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, Table
 from etl_lib.stage import FILE, Manifest, Stage
 from etl_lib.warehouse import Warehouse
 
+_FILE_TIMES = ("modified_at", "min_version_at", "max_version_at")
+
 DONE, PLANNED, APPLYING, FAILED = "done", "planned", "applying", "failed"
 
 
@@ -32,8 +34,8 @@ class RunEntry:
     message: str | None = None
 
 
-def write_run(warehouse: Warehouse, entry: RunEntry) -> None:
-    """Write the one row of a run; a row that is there (a plan that is now applied) is replaced."""
+def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> None:
+    """Write the one row of a run; `again` replaces the row of a plan that is now applied, or of a first try."""
     manifest = entry.manifest
     values = [
         (
@@ -57,12 +59,7 @@ def write_run(warehouse: Warehouse, entry: RunEntry) -> None:
     row = warehouse.spark.createDataFrame(values, columns).withColumns(
         {"started_at": F.col("started").cast("timestamp"), "ended_at": F.current_timestamp()}
     )
-    this_run = F.col("run_id") == manifest.run_id
-    writer = row.select(*ETL_RUNS.column_names).writeTo(warehouse.name(ETL_RUNS))
-    if warehouse.read(ETL_RUNS).where(this_run).isEmpty():
-        writer.append()
-    else:
-        writer.overwrite(this_run)
+    _write(warehouse, ETL_RUNS, row, manifest.run_id, again=again)
 
 
 def planned_versions(warehouse: Warehouse, run_id: str) -> dict[str, int] | None:
@@ -83,20 +80,27 @@ def write_files(stage: Stage) -> None:
     marked = rows.where(F.col("outcome") == FILE).select("dataset", "source_file")
     read = rows.join(marked, ["dataset", "source_file"], "left_semi")
     is_record = F.col("outcome").isin(*OUTCOMES)
+    is_valid = is_record & (F.col("outcome") != "rejected")
     files = (
         read.groupBy("dataset", F.col("source_file").alias("path"))
         .agg(
             F.max(F.when(F.col("outcome") == FILE, F.col("source_size"))).alias("size"),
             F.max(F.when(F.col("outcome") == FILE, F.col("source_modified_at"))).alias("modified_at"),
             F.count_if(is_record).alias("records"),
-            F.min(F.when(is_record, F.col("version_at"))).alias("min_version_at"),
-            F.max(F.when(is_record, F.col("version_at"))).alias("max_version_at"),
+            F.min(F.when(is_valid, F.col("version_at"))).alias("min_version_at"),
+            F.max(F.when(is_valid, F.col("version_at"))).alias("max_version_at"),
         )
         .withColumn("run_id", F.lit(stage.run_id))
         .select(*ETL_FILES.column_names)
     )
     new = files.join(stage.warehouse.read(ETL_FILES).select(*ETL_FILES.key), list(ETL_FILES.key), "left_anti")
-    _append_if_any(stage.warehouse, ETL_FILES, new)
+    found = new.withColumns({name: F.unix_micros(name) for name in _FILE_TIMES}).collect()
+    if found:
+        numbers = dict.fromkeys(_FILE_TIMES, "BIGINT")
+        columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in ETL_FILES.schema)
+        rows = stage.warehouse.spark.createDataFrame(found, columns)
+        times = {name: F.timestamp_micros(name) for name in _FILE_TIMES}
+        rows.withColumns(times).writeTo(stage.warehouse.name(ETL_FILES)).append()
 
 
 @dataclass(frozen=True)
@@ -125,18 +129,19 @@ def rule_results(
     return results
 
 
-def write_rule_results(stage: Stage, results: Sequence[RuleResult]) -> None:
-    """Add the results of a run, unless they are there already."""
-    if not stage.warehouse.read(DQ_RESULTS).where(F.col("run_id") == stage.run_id).isEmpty():
-        return
+def write_rule_results(stage: Stage, results: Sequence[RuleResult], *, again: bool = False) -> None:
+    """Write the results of a run; `again` replaces those of a first try."""
     values = [(r.dataset, r.rule, r.severity, r.checked, r.failed, list(r.samples)) for r in results]
     columns = "dataset STRING, rule STRING, severity STRING, checked BIGINT, failed BIGINT, samples ARRAY<STRING>"
     rows = stage.warehouse.spark.createDataFrame(values, columns).withColumns(
         {"run_id": F.lit(stage.run_id), "checked_at": F.current_timestamp()}
     )
-    rows.select(*DQ_RESULTS.column_names).writeTo(stage.warehouse.name(DQ_RESULTS)).append()
+    _write(stage.warehouse, DQ_RESULTS, rows, stage.run_id, again=again)
 
 
-def _append_if_any(warehouse: Warehouse, table: Table, rows: DataFrame) -> None:
-    if not rows.isEmpty():
-        rows.writeTo(warehouse.name(table)).append()
+def _write(warehouse: Warehouse, table: Table, rows: DataFrame, run_id: str, *, again: bool) -> None:
+    writer = rows.select(*table.column_names).writeTo(warehouse.name(table))
+    if again:
+        writer.overwrite(F.col("run_id") == run_id)
+    else:
+        writer.append()

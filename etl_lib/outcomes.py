@@ -29,9 +29,11 @@ def known(table: DataFrame, key: str) -> DataFrame:
     return table.select(F.struct(*columns, date.alias("order_date")).alias("known"))
 
 
-def compare(batch: DataFrame, table: DataFrame) -> DataFrame:
+def compare(batch: DataFrame, table: DataFrame, *, versioned: bool = True) -> DataFrame:
     """Give the winners of the batch their `outcome` against the `known` rows of the table.
 
+    A record without a version of its own (`versioned=False`: its file's time stands in) is unchanged when its content
+    is, however often it comes.
     Adds `table_date`, the date under which the order stands in the table now, and marks as conflict a winner that
     differs from the table's row of the same version.
     """
@@ -43,7 +45,7 @@ def compare(batch: DataFrame, table: DataFrame) -> DataFrame:
     outcome = (
         F.when(~competes, F.col("outcome"))
         .when(F.col("known.key").isNull(), "inserted")
-        .when(same_version & same_content, "unchanged")
+        .when(same_content & same_version if versioned else same_content, "unchanged")
         .when(_table_is_better(), "stale")
         .otherwise("updated")
     )

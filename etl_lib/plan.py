@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from rich.console import Console
+from rich.markup import escape
 
 from etl_lib.batch import Batch
 from etl_lib.merge import dates_literal
@@ -55,7 +56,7 @@ def _as_texts(side: str, names: Sequence[str]) -> Column:
 
 def print_plan(batch: Batch, most: int, stream: TextIO) -> None:
     """Print the plan of a staged batch; `most` is how many orders to show one by one."""
-    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False)
+    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False, emoji=False)
     orders = batch.of("orders").outcomes
     console.print(f"\n[bold]Plan {batch.stage.run_id}[/bold]: what applying it would do\n")
     for dataset, counts in sorted(batch.datasets.items()):
@@ -88,7 +89,9 @@ def _print_orders(batch: Batch, most: int, console: Console) -> None:
             for name, value in after.items()
             if not known or before[name] != value
         ]
-        console.print(f"  {_SIGNS[order['outcome']]} {order['order_id']}: {', '.join(changes)}", soft_wrap=True)
+        console.print(
+            f"  {_SIGNS[order['outcome']]} {escape(order['order_id'])}: {escape(', '.join(changes))}", soft_wrap=True
+        )
     left = batch.of("orders").applied - most
     if left > 0:
         console.print(f"    ... and {left:,} more, all in the stage")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -49,7 +50,9 @@ def quarantined(stage: Stage, dataset: str, rules: Mapping[str, Rule]) -> DataFr
     refusing = [*STRUCTURAL, *(name for name, rule in rules.items() if rule.severity != "warn")]
     told = F.create_map(*(F.lit(text) for pair in messages.items() for text in pair))
     broken = F.array_intersect("broken_rules", F.array(*map(F.lit, refusing)))
-    reasons = F.transform(broken, lambda rule: F.struct(rule.alias("rule"), F.try_element_at(told, rule).alias("message")))
+    reasons = F.transform(
+        broken, lambda rule: F.struct(rule.alias("rule"), F.try_element_at(told, rule).alias("message"))
+    )
     rejected = with_positions(stage, dataset).withColumns(
         {"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons}
     )
@@ -64,15 +67,16 @@ def quarantined(stage: Stage, dataset: str, rules: Mapping[str, Rule]) -> DataFr
     )
 
 
-def apply_quarantine(batch: Batch, dataset: str, rules: Mapping[str, Rule]) -> None:
+def apply_quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
     """Add the entries that are new; reopen or correct those whose reasons or status this run changes.
 
     A retry finds its entries there and changes nothing: `last_run_id` is the last run that changed the entry.
     """
-    if not batch.of(dataset).outcomes["rejected"]:
+    rejecting = [dataset for dataset, counts in batch.datasets.items() if counts.outcomes["rejected"]]
+    if not rejecting:
         return
     warehouse = batch.stage.warehouse
-    entries = quarantined(batch.stage, dataset, rules)
+    entries = reduce(DataFrame.unionByName, (quarantined(batch.stage, name, rules[name]) for name in rejecting))
     there = warehouse.read(QUARANTINE).select("record_id", "status", F.col("reasons").alias("known_reasons"))
     same = F.col("known_reasons").eqNullSafe(F.col("reasons")) & (F.col("status") != REPLAYED)
     changed = (

@@ -9,12 +9,12 @@ from typing import Any, TextIO
 import pyarrow.fs as pafs
 import structlog
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Grid
 
 from etl_lib.batch import Batch
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
-from etl_lib.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
 
@@ -29,17 +29,17 @@ MEANINGS = {
 }
 
 
-def batch_metrics(batch: Batch, warehouse: Warehouse) -> dict[str, Any]:
-    """The numbers of a batch by their names in the contract; `dim_*` are the rows of the table now."""
+def batch_metrics(batch: Batch, rows: Mapping[str, int]) -> dict[str, Any]:
+    """The numbers of a batch by their names in the contract; `rows` are those of the tables by name."""
     orders = batch.of("orders")
-    rows = warehouse.rows((DIM_USER, DIM_PRODUCT))
     return {
         "input_orders": orders.records,
         "blank_lines": orders.blank,
         "valid_orders": orders.records - orders.outcomes["rejected"],
         "deduped_orders": orders.winners,
         "items": orders.items,
-        **rows,
+        "dim_user": rows[DIM_USER.name],
+        "dim_product": rows[DIM_PRODUCT.name],
         "outcomes": {name: orders.outcomes[name] for name in OUTCOMES},
         "conflicts": orders.conflicts,
         "conflict_orders": orders.conflict_keys,
@@ -94,7 +94,7 @@ def print_json(metrics: Mapping[str, Any], stream: TextIO) -> None:
 
 def print_summary(metrics: Mapping[str, Any], output: str, warehouse: str, stream: TextIO) -> None:
     """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
-    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False)
+    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False, emoji=False)
     console.print(f"\n[bold]Run {metrics['run_id']}[/bold] {metrics['status']} in {metrics.get('duration_s', 0)} s")
     if metrics.get("finished_runs"):
         console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
@@ -105,13 +105,15 @@ def print_summary(metrics: Mapping[str, Any], output: str, warehouse: str, strea
             console.print(grid)
     if metrics["conflicts"]:
         shown = ", ".join(metrics["conflict_orders"])
-        console.print(f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {shown}")
+        console.print(
+            f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {escape(shown)}"
+        )
     for dataset, counts in metrics["datasets"].items():
         if counts["unknown_fields"]:
             fields = ", ".join(f"{name} ({n})" for name, n in counts["unknown_fields"].items())
-            console.print(f"[yellow]Schema drift[/yellow] in {dataset}, fields that no table has: {fields}")
+            console.print(f"[yellow]Schema drift[/yellow] in {dataset}, fields that no table has: {escape(fields)}")
     latest, own = metrics_paths(output, metrics["run_id"])
-    console.print(f"Tables   {warehouse}\nMetrics  {latest}\n         {own}", soft_wrap=True)
+    console.print(f"Tables   {warehouse}\nMetrics  {latest}\n         {own}", soft_wrap=True, markup=False)
 
 
 def _outcome_grid(metrics: Mapping[str, Any]) -> Grid:
@@ -136,7 +138,7 @@ def _rule_grid(metrics: Mapping[str, Any]) -> Grid:
     grid.columns[2].justify = "right"
     for dataset, counts in metrics["datasets"].items():
         for rule, records in counts["rules"].items():
-            grid.add_row(dataset, rule, f"{records:,}")
+            grid.add_row(dataset, escape(rule), f"{records:,}")
     for dataset, members in metrics.get("inferred", {}).items():
         if members:
             grid.add_row("orders", f"unknown {dataset} (inferred)", f"{members:,}")

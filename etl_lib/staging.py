@@ -53,7 +53,8 @@ def _outcomes(run: Run, dataset: str, records: DataFrame) -> DataFrame:
     parse = CSV[dataset][1] if dataset in CSV else lambda frame: parse_orders(frame, run.settings.version_fields)
     judged = judge(parse(records), run.rules.of(dataset), window)
     table = TABLES[dataset]
-    return compare(winners(judged), known(run.warehouse.read(table), table.key[0]))
+    table_rows = known(run.warehouse.read(table), table.key[0])
+    return compare(winners(judged), table_rows, versioned=dataset == "orders")
 
 
 def _extra_columns(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, dict[str, int]]:

@@ -3,7 +3,7 @@
 Why two parsers. `from_json` alone is lenient about what follows a value, takes the last of two equal keys, turns a
 lone surrogate into `?`, copies floating-point numbers through a double, and gives an object as text where text is
 wanted. `try_parse_json` (variant) is exact and refuses the first two. So each record passes both, and the few whose
-text could be bent (a number of 16 digits or more, a string that begins like an object) are taken from the variant.
+text could be bent (a number of 16 digits or more, a text that begins like an object) are taken from the variant.
 """
 
 from __future__ import annotations
@@ -27,9 +27,13 @@ _UNESCAPED = r"(?<!\\)(?:\\\\)*\\u"
 _NUL = _UNESCAPED + "0000|\\x00"
 _LONE_SURROGATE = (
     rf"(?:{_UNESCAPED}[dD][89abAB][0-9a-fA-F]{{2}}(?!\\u[dD][c-fC-F][0-9a-fA-F]{{2}}))"
-    r"|(?:(?<!\\u[dD][89abAB][0-9a-fA-F]{2})" + rf"{_UNESCAPED}[dD][c-fC-F][0-9a-fA-F]{{2}})"
+    # Java looks behind only as far as it can count: an escaped backslash before a pair is seen 50 times over
+    rf"|(?:(?<!(?<!\\)(?:\\\\){{0,50}}\\u[dD][89abAB][0-9a-fA-F]{{2}}){_UNESCAPED}[dD][c-fC-F][0-9a-fA-F]{{2}})"
 )
-_MAY_BEND = r'[0-9.]{16}|:\s*"\s*[\[{]'
+# What from_json's double may bend: a number of 16 digits or more, or an exponent of three. What a variant's double
+# may have bent: such digits with an exponent, such an exponent, or more digits than a variant's decimal has.
+_MAY_BEND = r"[:,\[]\s*-?[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}"
+_BENT_DOUBLE = r"[:,\[]\s*-?[0-9][0-9.]{15,}[eE]|[0-9][eE][+-]?[0-9]{3}|[0-9.]{39}"
 _STRUCTURE = r"^\s*[\[{]"
 
 
@@ -68,16 +72,18 @@ def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
     parsed = records.withColumns(
         {
             "fast": F.from_json(wrapped, schema, _OPTIONS),
-            "variant": F.try_parse_json(F.concat(F.lit("["), raw, F.lit("]"))),
+            "variant": F.try_parse_json(F.concat(F.lit("["), raw, F.lit(",null]"))),
         }
-    ).withColumn("exact", F.when(raw.rlike(_MAY_BEND), _from_variant(shape)))
+    )
+    like_structure = _any_leaf(F.col("fast.record"), shape, lambda leaf: leaf.rlike(_STRUCTURE))
+    parsed = parsed.withColumn("exact", F.when(raw.rlike(_MAY_BEND) | like_structure, _from_variant(shape)))
     is_exact = F.col("exact").isNotNull()
     texts = F.when(is_exact, _as_texts(F.col("exact"), shape)).otherwise(_texts_of(F.col("fast.record"), shape))
-    not_texts = F.when(is_exact, _any_leaf(F.col("exact"), shape, _is_no_text)).otherwise(
-        _any_leaf(F.col("fast.record"), shape, lambda leaf: leaf.rlike(_STRUCTURE))
-    )
+    not_texts = F.when(is_exact, _any_leaf(F.col("exact"), shape, lambda leaf: _is_no_text(leaf, raw)))
     escapes = raw.contains("\\u") | raw.contains("\x00")
-    one_value = F.col("variant").isNotNull() & F.try_variant_get("variant", "$[1]", "variant").isNull()
+    # The null behind the record is where it was put, so the record is one value and nothing follows it.
+    second, third = (F.try_variant_get("variant", path, "variant") for path in ("$[1]", "$[2]"))
+    one_value = F.coalesce(F.is_variant_null(second), F.lit(False)) & third.isNull()
     parse_error = (
         F.when(F.col("read_error").isNotNull(), F.col("read_error"))
         .when(~F.is_valid_utf8(raw), "not_utf8")
@@ -101,9 +107,10 @@ def _from_variant(shape: JsonShape) -> Column:
     return F.try_variant_get("variant", "$[0]", shape.ddl("VARIANT"))
 
 
-def _is_no_text(leaf: Column) -> Column:
-    """Whether a variant is an object, an array, or a number that a variant does not hold exactly."""
-    return F.schema_of_variant(leaf).rlike("^(OBJECT|ARRAY|DOUBLE|FLOAT)")
+def _is_no_text(leaf: Column, raw: Column) -> Column:
+    """Whether a variant is an object, an array, or a number that it may not hold exactly."""
+    kind = F.schema_of_variant(leaf)
+    return kind.rlike("^(OBJECT|ARRAY)") | ((kind == "DOUBLE") & raw.rlike(_BENT_DOUBLE))
 
 
 def _leaves(record: Column, names: Sequence[str]) -> list[Column]:
@@ -164,6 +171,7 @@ def _unknown_fields(shape: JsonShape) -> Column:
     found += [surplus(keys(f"$[0].{name}"), fields, f"{name}.") for name, fields in shape.objects.items()]
     for name, fields in shape.arrays.items():
         items = F.try_variant_get("variant", f"$[0].{name}", "array<map<string,variant>>")
-        found.append(surplus(F.flatten(F.transform(items, F.map_keys)), fields, f"{name}."))
+        names = F.transform(items, lambda item: F.coalesce(F.map_keys(item), F.array().cast("array<string>")))
+        found.append(surplus(F.flatten(names), fields, f"{name}."))
     every = F.array_distinct(F.concat(*found))
     return F.when(F.size(every) > 0, every)

@@ -61,4 +61,4 @@ def has_zone(text: Column) -> Column:
 
 def content_hash(columns: Sequence[str]) -> Column:
     """BIGINT over the values, equal for equal contents; JSON in between, because a bare hash passes over NULLs."""
-    return F.xxhash64(F.to_json(F.struct(*columns)))
+    return F.xxhash64(F.to_json(F.struct(*columns), {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS"}))

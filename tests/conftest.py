@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from etl_lib.session import open_session
-from tests.job import Job
+from etl_lib.session import open_session  # noqa: E402
+from tests.job import Job  # noqa: E402
 
 os.environ["TZ"] = "UTC"
 os.environ["PYSPARK_PYTHON"] = sys.executable

@@ -30,7 +30,11 @@ class Job:
         return Warehouse(self.spark, str(self.root / "warehouse"))
 
     def run(self, *options: str) -> int:
-        inputs = {"orders": self.landing / "orders", "warehouse": self.root / "warehouse", "output": self.root / "output"}
+        inputs = {
+            "orders": self.landing / "orders",
+            "warehouse": self.root / "warehouse",
+            "output": self.root / "output",
+        }
         settings = [f"{'input.' if name == 'orders' else ''}{name}={path}" for name, path in inputs.items()]
         for name in ("users", "products"):
             path = self.landing / f"{name}.csv"
@@ -54,5 +58,3 @@ class Job:
 
     def versions(self) -> dict[str, int]:
         return self.tables.versions(ALL_TABLES)
-
-

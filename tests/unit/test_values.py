@@ -37,7 +37,8 @@ def test_money_keeps_every_digit_or_gives_null(spark: SparkSession) -> None:
     ]
     texts = frame(spark, "text STRING", *((text,) for text, _ in cases))
     assert_same(
-        texts.select("text", money(F.col("text")).alias("value")), frame(spark, "text STRING, value DECIMAL(18,4)", *cases)
+        texts.select("text", money(F.col("text")).alias("value")),
+        frame(spark, "text STRING, value DECIMAL(18,4)", *cases),
     )
 
 

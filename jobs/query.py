@@ -1,0 +1,106 @@
+"""Runs one SQL file on the warehouse, whose tables it finds by their plain names, and prints the rows.
+
+./spark-submit.sh jobs/query.py docs/queries/top_users.sql
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+# Plain `spark-submit jobs/query.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import structlog
+from pyspark.errors import AnalysisException, PySparkException
+from rich.console import Console
+from rich.table import Table as Grid
+
+from etl_lib.arguments import DEFAULT_CONFIG, Parser
+from etl_lib.command import run_command
+from etl_lib.config import Settings
+from etl_lib.config_file import load_settings
+from etl_lib.errors import ConfigError, LakehouseError
+from etl_lib.schemas import ALL_TABLES
+from etl_lib.session import open_session
+from etl_lib.warehouse import Warehouse
+
+log = structlog.get_logger(__name__)
+
+
+def query(argv: Sequence[str]) -> None:
+    """Read the command line, run the query that it names, and print what it finds."""
+    arguments = parse_arguments(argv)
+    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
+    try:
+        sql = arguments.file.read_text(encoding="utf-8")
+        register_tables(warehouse, sql)
+        found = warehouse.spark.sql(sql)
+        columns, rows = found.columns, found.limit(arguments.rows + 1).collect()
+    except (AnalysisException, OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{arguments.file}: {_first_lines(error)}") from error
+    except PySparkException as error:
+        raise LakehouseError(f"{arguments.file}: {_first_lines(error)}") from error
+    if len(rows) > arguments.rows:
+        log.warning("there are more rows: --rows N shows up to N", shown=arguments.rows)
+    show(arguments.shape, columns, rows[: arguments.rows])
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; wrong arguments end with the usage and exit code 2."""
+    parser = Parser(prog="jobs/query.py", description="Run one SQL file on the warehouse.")
+    parser.add_argument("file", type=Path, help="the query, one SQL statement")
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="PATH", help="settings, a YAML file")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="one setting")
+    parser.add_argument("--rows", type=int, default=100, metavar="N", help="print at most N rows (100)")
+    shapes = parser.add_mutually_exclusive_group()
+    shapes.add_argument("--json", action="store_const", dest="shape", const="json", help="a JSON object a line")
+    shapes.add_argument("--csv", action="store_const", dest="shape", const="csv", help="CSV with a header")
+    return parser.parse_args(argv)
+
+
+def register_tables(warehouse: Warehouse, sql: str) -> None:
+    """Make the tables that `sql` mentions known by their plain names."""
+    for table in ALL_TABLES:
+        if table.name in sql.lower():
+            try:
+                warehouse.read(table).createOrReplaceTempView(table.name)
+            except AnalysisException as error:
+                raise LakehouseError(
+                    f"{warehouse.location} has no table {table.name}; jobs/orders.py makes it: {_first_lines(error)}"
+                ) from error
+
+
+def show(shape: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Print rows as a table, as JSON Lines (decimals and times as texts, so exact) or as CSV; NULL is empty."""
+    if shape == "json":
+        for row in rows:
+            sys.stdout.write(json.dumps(dict(zip(columns, row, strict=True)), default=str, ensure_ascii=False) + "\n")
+    elif shape == "csv":
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
+    else:
+        grid = Grid(*columns)
+        for row in rows:
+            grid.add_row(*("" if value is None else str(value) for value in row))
+        Console(width=None if sys.stdout.isatty() else 110, highlight=False, markup=False).print(grid)
+
+
+def _first_lines(error: Exception) -> str:
+    """What an error says, without the query plan and the trace that Spark adds."""
+    return str(error).partition(";\n'")[0].partition("\n\nJVM")[0].strip()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the query; gives the exit code of the contract."""
+    return run_command(partial(query, sys.argv[1:] if argv is None else argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

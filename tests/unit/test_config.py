@@ -1,0 +1,313 @@
+"""Settings: strict YAML, environment variables in it, overrides; every problem told at once with its dotted path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from etl_lib.config import Settings
+from etl_lib.config_file import load_settings
+from etl_lib.errors import ConfigError
+from etl_lib.rules import RuleBook
+
+CONF = Path(__file__).resolve().parents[2] / "conf"
+LEAST: Mapping[str, Any] = {"warehouse": "/wh", "output": "/out", "rules": "/rules.yaml", "input": {"orders": "/in"}}
+
+
+def load(
+    folder: Path, tree: Mapping[str, Any], *overrides: str, environment: Mapping[str, str] | None = None
+) -> Settings:
+    """What a file with LEAST and this tree loads as."""
+    path = folder / "settings.yaml"
+    path.write_text(yaml.safe_dump({**LEAST, **tree}), encoding="utf-8")
+    return load_settings(Settings, path, overrides, environment or {})
+
+
+def problems(
+    folder: Path, tree: Mapping[str, Any], *overrides: str, environment: Mapping[str, str] | None = None
+) -> list[str]:
+    """The problems that loading tells, one a line."""
+    with pytest.raises(ConfigError) as caught:
+        load(folder, tree, *overrides, environment=environment)
+    assert caught.value.exit_code == 2
+    head, *listed = str(caught.value).splitlines()
+    assert head == f"{folder / 'settings.yaml'}: {len(listed)} problem(s) in the configuration:"
+    return [line.strip() for line in listed]
+
+
+def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    settings = load(tmp_path, {})
+    assert settings.model_dump() == {
+        "warehouse": "/wh",
+        "output": "/out",
+        "rules": "/rules.yaml",
+        "input": {"orders": "/in", "users": None, "products": None, "layout": "auto"},
+        "version_fields": ("updated_at", "created_at"),
+        "quality": {"max_rejected_share": 1.0},
+        "lock_timeout_s": 0,
+        "samples": 20,
+        "spark": {},
+    }
+
+
+def test_settings_cannot_be_changed_once_they_are_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        load(tmp_path, {}).warehouse = "/elsewhere"  # type: ignore[misc]
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    tree = {
+        "warehouse": 5,
+        "outptu": "/out",
+        "input": {"layout": "csv", "order": "/in"},
+        "quality": {"max_rejected_share": 2},
+        "samples": "20",
+        "spark": {"spark.ui.enabled": False},
+    }
+    found = problems(tmp_path, tree, "samples", "warehouse.path=/wh", "input.oders=/in")
+    assert found == [
+        "--set samples: expected dotted.key=value",
+        "--set warehouse.path: warehouse is not a section",
+        "input.layout: Input should be 'auto', 'lines' or 'array' (found 'csv')",
+        "input.oders: unknown key",
+        "input.order: unknown key",
+        "input.orders: missing",
+        "outptu: unknown key",
+        "quality.max_rejected_share: Input should be less than or equal to 1 (found 2)",
+        "samples: Input should be a valid integer (found '20')",
+        "spark.spark.ui.enabled: Input should be a valid string (found False)",
+        "warehouse: Input should be a valid string (found 5)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("tree", "at"),
+    [
+        pytest.param({"samples": True}, "samples", id="a boolean as number"),
+        pytest.param({"samples": 2.0}, "samples", id="a fraction as whole number"),
+        pytest.param({"samples": 0}, "samples", id="none of something"),
+        pytest.param({"warehouse": ""}, "warehouse", id="an empty location"),
+        pytest.param({"warehouse": None}, "warehouse", id="null"),
+        pytest.param({"input": "/in"}, "input", id="a text as section"),
+        pytest.param({"quality": None}, "quality", id="an empty section"),
+        pytest.param({"quality": {"max_rejected_share": "0.1"}}, "quality.max_rejected_share", id="a text as share"),
+        pytest.param({"quality": {"max_rejected_share": float("nan")}}, "quality.max_rejected_share", id="NaN"),
+        pytest.param({"lock_timeout_s": True}, "lock_timeout_s", id="a boolean as seconds"),
+        pytest.param({"lock_timeout_s": "5"}, "lock_timeout_s", id="a text as seconds"),
+        pytest.param({"lock_timeout_s": -1}, "lock_timeout_s", id="negative seconds"),
+        pytest.param({"version_fields": []}, "version_fields", id="no version field"),
+        pytest.param({"version_fields": "created_at"}, "version_fields", id="a text as list"),
+        pytest.param({"version_fields": ["created_at", 1]}, "version_fields.1", id="a number in a list of texts"),
+        pytest.param({"version_fields": ["created_at", "modified_at"]}, "version_fields.1", id="no time of an order"),
+        pytest.param({"spark": {"spark.x": 1}}, "spark.spark.x", id="a number as Spark setting"),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_path_and_never_replaced(
+    tmp_path: Path, tree: Mapping[str, Any], at: str
+) -> None:
+    found = problems(tmp_path, tree)
+    assert [problem.split(": ")[0] for problem in found] == [at]
+
+
+@pytest.mark.parametrize(
+    ("tree", "setting", "value"),
+    [
+        pytest.param({"quality": {"max_rejected_share": 1}}, "quality.max_rejected_share", 1.0, id="1 is a share"),
+        pytest.param({"lock_timeout_s": 5}, "lock_timeout_s", 5.0, id="whole seconds"),
+        pytest.param({"lock_timeout_s": 0.5}, "lock_timeout_s", 0.5, id="half a second"),
+        pytest.param({"version_fields": ["created_at"]}, "version_fields", ("created_at",), id="a list"),
+    ],
+)
+def test_a_right_value_is_taken(tmp_path: Path, tree: Mapping[str, Any], setting: str, value: object) -> None:
+    found: Any = load(tmp_path, tree)
+    for part in setting.split("."):
+        found = getattr(found, part)
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("text", "environment", "value"),
+    [
+        pytest.param("${PLACE}", {"PLACE": "/there"}, "/there", id="set"),
+        pytest.param("${PLACE:-/here}", {"PLACE": "/there"}, "/there", id="set, with a default"),
+        pytest.param("${PLACE:-/here}", {}, "/here", id="unset, with a default"),
+        pytest.param("${PLACE:-/here}", {"PLACE": ""}, "/here", id="empty, with a default, as in a shell"),
+        pytest.param("/a/${ONE}/${TWO}.json", {"ONE": "1", "TWO": "2"}, "/a/1/2.json", id="two in a text"),
+        pytest.param("/a/$$HOME", {"HOME": "x"}, "/a/$HOME", id="two dollars stand for one"),
+        pytest.param("/a/$${HOME}", {"HOME": "x"}, "/a/${HOME}", id="two dollars before a brace"),
+        pytest.param("/a/$HOME", {"HOME": "x"}, "/a/$HOME", id="one dollar alone"),
+        pytest.param("/a/${ONE}", {"ONE": "${TWO}", "TWO": "2"}, "/a/${TWO}", id="a value is not read again"),
+    ],
+)
+def test_environment_variables_stand_in_for_text(
+    tmp_path: Path, text: str, environment: Mapping[str, str], value: str
+) -> None:
+    assert load(tmp_path, {"warehouse": text}, environment=environment).warehouse == value
+
+
+def test_a_variable_becomes_what_its_setting_is(tmp_path: Path) -> None:
+    tree = {"samples": "${N}", "lock_timeout_s": "${WAIT:-1.5}", "spark": {"spark.x": "${N}"}}
+    settings = load(tmp_path, {**tree, "input": {"orders": "/${N}", "users": "${USERS:-}"}}, environment={"N": "7"})
+    assert (settings.samples, settings.lock_timeout_s, settings.spark) == (7, 1.5, {"spark.x": "7"})
+    assert (settings.input.orders, settings.input.users) == ("/7", None)
+
+
+def test_a_location_that_looks_like_a_number_stays_a_text(tmp_path: Path) -> None:
+    settings = load(tmp_path, {"warehouse": "${PLACE}"}, "output=2024", environment={"PLACE": "007"})
+    assert (settings.warehouse, settings.output) == (str(tmp_path / "007"), str(Path.cwd() / "2024"))
+
+
+def test_every_variable_that_is_not_set_is_told(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"warehouse": "/${A}", "input": {"orders": "/${B}/${C}"}}, environment={"C": "c"})
+    assert found == [
+        "input.orders: the environment variable B is not set and has no default",
+        "warehouse: the environment variable A is not set and has no default",
+    ]
+
+
+def test_an_unset_variable_is_one_problem_and_not_two(tmp_path: Path) -> None:
+    found = problems(tmp_path, {"warehouse": "${A}"})
+    assert found == ["warehouse: the environment variable A is not set and has no default"]
+
+
+def test_an_override_reaches_any_setting_by_its_dotted_key(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        {"spark": {"spark.x": "1", "spark.y": "1"}},
+        "input.users=/users.csv",
+        "quality.max_rejected_share=0.25",
+        "samples=3",
+        "samples=4",
+        "version_fields=[created_at]",
+        "spark.x=2",
+        "spark.sql.shuffle.partitions=64",
+        "spark.note=a=b",
+    )
+    assert settings.input.users == "/users.csv"
+    assert settings.quality.max_rejected_share == 0.25
+    assert settings.samples == 4
+    assert settings.version_fields == ("created_at",)
+    assert settings.spark == {
+        "spark.x": "2",
+        "spark.y": "1",
+        "spark.sql.shuffle.partitions": "64",
+        "spark.note": "a=b",
+    }
+
+
+def test_an_empty_override_takes_an_optional_setting_away(tmp_path: Path) -> None:
+    assert load(tmp_path, {"input": {"orders": "/in", "users": "/u.csv"}}, "input.users=").input.users is None
+
+
+@pytest.mark.parametrize(
+    ("override", "at"),
+    [
+        pytest.param("samples=many", "samples", id="a text as number"),
+        pytest.param("samples=[", "samples", id="no YAML at all"),
+        pytest.param("samples=", "samples", id="nothing as number"),
+        pytest.param("input.layout=csv", "input.layout", id="no such choice"),
+        pytest.param("inputs.orders=/in", "inputs", id="no such section"),
+        pytest.param("input.orders.path=/in", "--set input.orders.path", id="a section that is a value"),
+    ],
+)
+def test_a_wrong_override_is_told_with_its_key(tmp_path: Path, override: str, at: str) -> None:
+    assert [problem.split(": ")[0] for problem in problems(tmp_path, {}, override)] == [at]
+
+
+def test_relative_locations_count_from_the_file_and_those_of_overrides_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf, here = tmp_path / "conf", tmp_path / "here"
+    conf.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    tree = {"warehouse": "../wh", "output": "out", "rules": "rules.yaml", "input": {"orders": "${IN:-../in/*.json}"}}
+    settings = load(conf, tree, "output=out", "input.users=../u.csv", "input.products=/p.csv")
+    assert settings.warehouse == str(tmp_path / "wh")
+    assert settings.rules == str(conf / "rules.yaml")
+    assert settings.input.orders == str(tmp_path / "in/*.json")
+    assert settings.output == str(here / "out")
+    assert settings.input.users == str(tmp_path / "u.csv")
+    assert settings.input.products == "/p.csv"
+
+
+@pytest.mark.parametrize(
+    "location", ["s3a://bucket/a//b", "catalog:main.orders", "/a/b", "file:/a/b", "abfss://c@a.dfs.core.windows.net/x"]
+)
+def test_an_absolute_location_is_left_as_it_is(tmp_path: Path, location: str) -> None:
+    assert load(tmp_path, {"warehouse": location}, f"output={location}").warehouse == location
+    assert load(tmp_path, {"warehouse": location}, f"output={location}").output == location
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        pytest.param(b"", "a configuration is a mapping of keys to values", id="empty"),
+        pytest.param(b"- a\n- b\n", "a configuration is a mapping of keys to values", id="a list"),
+        pytest.param(b"a: [1\n", "not a YAML file", id="broken YAML"),
+        pytest.param(b"a: \xff\n", "not a YAML file", id="not UTF-8"),
+        pytest.param(b"a: !!python/object:os.system x\n", "not a YAML file", id="a Python object"),
+        pytest.param(
+            b"warehouse: /w\nwarehouse: /v\noutput: /o\nrules: /r\ninput: {orders: /i}\n",
+            "warehouse",
+            id="a key that stands twice",
+        ),
+    ],
+)
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Settings, path, (), {})
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"absent\.yaml: cannot read the configuration: No such file or directory"):
+        load_settings(Settings, tmp_path / "absent.yaml")
+
+
+def test_the_local_configuration_loads_without_an_environment() -> None:
+    settings = load_settings(Settings, CONF / "local.yaml", (), {})
+    root = CONF.parent
+    assert settings.warehouse == str(root / "warehouse")
+    assert settings.output == str(root / "output")
+    assert settings.rules == str(CONF / "rules.yaml")
+    assert settings.input.orders == str(root / "sample_data/orders")
+    assert settings.spark["spark.sql.warehouse.dir"].endswith("spark-warehouse")
+
+
+@pytest.mark.parametrize(
+    ("name", "environment", "warehouse"),
+    [
+        pytest.param("emr", {"ORDERS_WAREHOUSE": "s3a://lake/wh"}, "s3a://lake/wh", id="emr"),
+        pytest.param("databricks", {}, "catalog:main.orders", id="databricks"),
+        pytest.param("databricks", {"ORDERS_CATALOG": "dev"}, "catalog:dev.orders", id="databricks, other catalog"),
+    ],
+)
+def test_a_cluster_differs_by_its_environment(name: str, environment: Mapping[str, str], warehouse: str) -> None:
+    given = {"ORDERS_INPUT": "s3a://lake/in", "ORDERS_OUTPUT": "s3a://lake/out", **environment}
+    settings = load_settings(Settings, CONF / f"{name}.yaml", (), given)
+    assert settings.warehouse == warehouse
+    assert settings.output == "s3a://lake/out"
+    assert settings.input.orders == "s3a://lake/in/orders"
+    assert settings.spark == {}
+    assert Path(settings.rules).is_file()
+
+
+def test_the_rules_load_and_a_broken_rule_is_told_with_its_name(tmp_path: Path) -> None:
+    assert {"order_id_given", "price_given"} < set(load_settings(RuleBook, CONF / "rules.yaml").of("orders"))
+    path = tmp_path / "rules.yaml"
+    path.write_text("orders:\n  big:\n    severity: error\n    check: amount > 0\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load_settings(RuleBook, path)
+    assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
+        "orders.big.message: missing",
+        "orders.big.severity: Input should be 'warn', 'reject' or 'fail' (found 'error')",
+    ]

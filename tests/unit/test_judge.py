@@ -1,0 +1,221 @@
+"""Judging: every rule on every record, once; and the rules of the configuration, each broken alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from etl_lib.config_file import load_settings
+from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
+from etl_lib.judge import Window, judge
+from etl_lib.landing import FILE_COLUMNS
+from etl_lib.order_records import parse_orders
+from etl_lib.rules import Rule, RuleBook
+from tests.frames import assert_same, frame
+
+PARSED = "id STRING, raw STRING, read_error STRING, parse_error STRING, key STRING, version_at TIMESTAMP, n INT"
+JUDGED = "id STRING, outcome STRING, broken_rules ARRAY<STRING>, key STRING"
+RULES = {
+    "small": Rule(severity="warn", check="n < 10", message="n is not small"),
+    "positive": Rule(severity="reject", check="n > 0 OR n = -5", message="n is not positive"),
+    "sane": Rule(severity="fail", check="coalesce(n, 0) <> -5", message="n is not sane"),
+}
+RULE_BOOK = load_settings(RuleBook, Path(__file__).resolve().parents[2] / "conf" / "rules.yaml")
+
+
+def record(name: str, n: int | None = 1, hour: int | None = 10, **about: Any) -> tuple[Any, ...]:
+    """A parsed record with a number to judge."""
+    version_at = None if hour is None else datetime(2024, 5, 1, hour, tzinfo=UTC)
+    errors = (about.get("read_error"), about.get("parse_error"))
+    return (name, about.get("raw", "{}"), *errors, about.get("key", "k"), version_at, n)
+
+
+def judged(spark: SparkSession, *records: tuple[Any, ...], window: Window | None = None) -> DataFrame:
+    found = judge(frame(spark, PARSED, *records), RULES, window or Window())
+    return found.select("id", "outcome", "broken_rules", "key")
+
+
+def test_a_record_is_kept_refused_or_blank_and_says_which_rules_it_broke(spark: SparkSession) -> None:
+    error = {"parse_error": "malformed_json"}
+    actual = judged(
+        spark,
+        record("good"),
+        record("warned", 10),
+        record("rejected", 0),
+        record("failed", -5),
+        record("null is broken", None),
+        record("no key", key=None),
+        record("no version", hour=None),
+        record("no key, warned", 10, key=None),
+        record("no key, rejected", 0, key=None),
+        record("not parsed", None, key=None, hour=None, **error),
+        record("not parsed, though it seems to have a key", 0, **error),
+        record("blank", None, None, raw=" \t\r", key=None, **error),
+        record("cut off", None, None, raw="", key=None, read_error="broken_array", parse_error="broken_array"),
+    )
+    expected = frame(
+        spark,
+        JUDGED,
+        ("good", None, [], "k"),
+        ("warned", None, ["small"], "k"),
+        ("rejected", "rejected", ["positive"], "k"),
+        ("failed", "rejected", ["sane"], "k"),
+        ("null is broken", "rejected", ["small", "positive"], "k"),
+        ("no key", "rejected", ["no_key"], None),
+        ("no version", "rejected", ["no_key"], "k"),
+        ("no key, warned", "rejected", ["small", "no_key"], None),
+        ("no key, rejected", "rejected", ["positive"], None),
+        ("not parsed", "rejected", ["malformed_json"], None),
+        ("not parsed, though it seems to have a key", "rejected", ["malformed_json"], None),
+        ("blank", "blank", None, None),
+        ("cut off", "rejected", ["broken_array"], None),
+    )
+    assert_same(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("window", "inside"),
+    [
+        pytest.param(Window(), {9, 10, 11}, id="no bound"),
+        pytest.param(Window(since="2024-05-01T10:00:00+00:00"), {10, 11}, id="since includes its time"),
+        pytest.param(Window(until="2024-05-01T10:00:00+00:00"), {9}, id="until excludes its time"),
+        pytest.param(Window("2024-05-01T10:00:00+00:00", "2024-05-01T11:00:00+00:00"), {10}, id="both"),
+        pytest.param(Window(since="2024-05-01T12:00:00+02:00"), {10, 11}, id="with an offset"),
+    ],
+)
+def test_a_record_outside_the_window_is_out_of_the_contest(
+    spark: SparkSession, window: Window, inside: set[int]
+) -> None:
+    records = [record(str(hour), hour=hour) for hour in (9, 10, 11)]
+    rows = judged(spark, *records, record("rejected", 0, 9), record("no version", hour=None), window=window).collect()
+    outcomes = {row["id"]: row["outcome"] for row in rows}
+    assert outcomes == {
+        **{str(hour): None if hour in inside else "out_of_window" for hour in (9, 10, 11)},
+        "rejected": "rejected",
+        "no version": "rejected",
+    }
+
+
+def test_without_rules_every_parsed_record_with_a_key_and_a_version_is_good(spark: SparkSession) -> None:
+    found = judge(frame(spark, PARSED, record("good", None), record("no key", key=None)), {})
+    expected = frame(spark, JUDGED, ("good", None, [], "k"), ("no key", "rejected", ["no_key"], None))
+    assert_same(found.select("id", "outcome", "broken_rules", "key"), expected)
+
+
+ITEM: Mapping[str, Any] = {"sku": "s", "qty": 2, "price": 1.5}
+ORDER: Mapping[str, Any] = {
+    "order_id": "a",
+    "user_id": "u",
+    "amount": 3.0,
+    "currency": "EUR",
+    "created_at": "2024-05-01T10:00:00Z",
+    "updated_at": "2024-05-02T10:00:00Z",
+    "metadata": {"source": "web"},
+    "items": [ITEM],
+}
+BREAKS_ONE: Mapping[str, list[Mapping[str, Any]]] = {
+    "order_id_given": [{"order_id": None}, {"order_id": ""}],
+    "created_at_given": [{"created_at": None}],
+    "created_at_is_time": [{"created_at": "2024-02-30T10:00:00Z"}, {"created_at": "1899-12-31T23:59:59Z"}],
+    "updated_at_is_time": [{"updated_at": "2024-02-30T10:00:00Z"}],
+    "amount_is_exact": [{"amount": "3,0"}, {"amount": 3.00001}],
+    "item_sku_given": [{"items": [{**ITEM, "sku": ""}]}, {"items": [ITEM, {"qty": 1, "price": 0}]}],
+    "item_qty_is_whole": [{"items": [{**ITEM, "qty": 1.5}]}, {"items": [{"sku": "s", "price": 1.5}]}],
+    "item_price_is_exact": [{"items": [ITEM, {**ITEM, "price": "x"}]}],
+    "time_zone_given": [{"created_at": "2024-05-01T10:00:00"}, {"updated_at": "2024-05-02"}],
+    "user_id_given": [{"user_id": None}, {"user_id": ""}],
+    "currency_given": [{"currency": None}, {"currency": ""}],
+    "amount_given": [{"amount": None}],
+    "metadata_given": [{"metadata": None}],
+    "items_given": [{"items": []}, {"items": None}],
+    "price_given": [{"items": [ITEM, {"sku": "s", "qty": 1}]}],
+    "qty_positive": [{"items": [{**ITEM, "qty": 0}], "amount": 0}, {"items": [{**ITEM, "qty": -2}], "amount": -3}],
+    "amount_matches_items": [{"amount": 3.0001}, {"items": [ITEM, ITEM]}],
+}
+BREAKS_NONE: list[Mapping[str, Any]] = [
+    {},
+    {"updated_at": None},
+    {"deleted": True, "items": [], "amount": 99},
+    {"items": [ITEM, {**ITEM, "price": 0}]},
+    {"metadata": {}},
+]
+
+
+def test_each_rule_of_orders_is_broken_by_a_record_that_breaks_nothing_else(spark: SparkSession) -> None:
+    cases = [([rule], json.dumps({**ORDER, **changes})) for rule, some in BREAKS_ONE.items() for changes in some]
+    cases += [([], json.dumps({**ORDER, **changes})) for changes in BREAKS_NONE]
+    records = frame(spark, "raw STRING, read_error STRING", *((raw, None) for _, raw in cases))
+    rows = judge(parse_orders(records, ("updated_at", "created_at")), RULE_BOOK.of("orders")).collect()
+    broken = {row["raw"]: row["broken_rules"] for row in rows}
+    assert {raw: (broken[raw], rules) for rules, raw in cases if broken[raw] != rules} == {}
+    assert [row["parse_error"] for row in rows] == [None] * len(cases)
+    refusing = {name for name, rule in RULE_BOOK.of("orders").items() if rule.severity != "warn"}
+    for row in rows:
+        assert row["outcome"] == ("rejected" if refusing & set(row["broken_rules"]) else None), row["raw"]
+    assert set(BREAKS_ONE) == set(RULE_BOOK.of("orders"))
+
+
+USER = ("u", "a@example.org", "2024-05-01", "DE")
+PRODUCT = ("s", "Lamp", "home", "1.50")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "columns", "cases"),
+    [
+        pytest.param(
+            "users",
+            USER_COLUMNS,
+            [
+                (USER, []),
+                (("u", None, None, "DE"), []),
+                ((None, *USER[1:]), ["user_id_given"]),
+                (("u", None, "x", "DE"), ["created_at_is_time"]),
+                ((*USER[:3], None), ["country_given"]),
+            ],
+            id="users",
+        ),
+        pytest.param(
+            "products",
+            PRODUCT_COLUMNS,
+            [
+                (PRODUCT, []),
+                (("s", None, "home", None), []),
+                ((None, *PRODUCT[1:]), ["sku_given"]),
+                ((*PRODUCT[:3], "1,50"), ["price_is_exact"]),
+                (("s", "Lamp", None, "1"), ["category_given"]),
+            ],
+            id="products",
+        ),
+    ],
+)
+def test_each_rule_of_a_dimension_is_broken_by_a_line_that_breaks_nothing_else(
+    spark: SparkSession, dataset: str, columns: tuple[str, ...], cases: list[tuple[tuple[str | None, ...], list[str]]]
+) -> None:
+    given = ", ".join(f"{name}: STRING" for name in columns)
+    rows = [(",".join(map(str, line)), None, "f", 1, datetime(2024, 5, 1, tzinfo=UTC), line) for line, _ in cases]
+    records = frame(spark, f"raw STRING, read_error STRING, {FILE_COLUMNS}, given STRUCT<{given}>", *rows)
+    parse = {"users": parse_users, "products": parse_products}[dataset]
+    found = judge(parse(records), RULE_BOOK.of(dataset)).collect()
+    assert [row["broken_rules"] for row in found] == [broken for _, broken in cases]
+    assert {rule for _, broken in cases for rule in broken} == set(RULE_BOOK.of(dataset))
+    refusing = {name for name, rule in RULE_BOOK.of(dataset).items() if rule.severity != "warn"}
+    assert [row["outcome"] for row in found] == ["rejected" if refusing & set(broken) else None for _, broken in cases]
+
+
+def test_a_line_that_is_no_csv_breaks_the_structural_rule_alone(spark: SparkSession) -> None:
+    at = datetime(2024, 5, 1, tzinfo=UTC)
+    lines = [(b"u\x00", None), (b"\xff", None), (b"u,x", "wrong_column_count"), (b'"u"x', "malformed_csv")]
+    rows = [(raw, error, "f", 1, at, ("u", None, None, None)) for raw, error in lines]
+    given = ", ".join(f"{name}: STRING" for name in USER_COLUMNS)
+    records = frame(spark, f"raw BINARY, read_error STRING, {FILE_COLUMNS}, given STRUCT<{given}>", *rows)
+    found = judge(parse_users(records.withColumn("raw", F.col("raw").cast("string"))), RULE_BOOK.of("users"))
+    assert [(row["broken_rules"], row["outcome"], row["key"]) for row in found.collect()] == [
+        ([rule], "rejected", None) for rule in ("nul_in_text", "not_utf8", "wrong_column_count", "malformed_csv")
+    ]

@@ -1,0 +1,123 @@
+"""The landing files: which there are, which are new, and which hidden ones are left out."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from etl_lib.errors import ConfigError
+from etl_lib.landing import (
+    LandingFile,
+    collected,
+    file_columns,
+    first_lines,
+    is_blank,
+    landing_files,
+    read_text,
+    unread,
+)
+from tests.frames import assert_same, frame
+
+FILES = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a.json", "b [1] 100%+.jsonl", "2024/05/c.json", "_tmp/d.json", "_e.json", ".f.json", "2024/_SUCCESS"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name, encoding="utf-8")
+    (tmp_path / "nothing here").mkdir()
+    return tmp_path
+
+
+def names(spark: SparkSession, folder: Path, location: str) -> list[str]:
+    """The files at a location below a folder, by their paths in there."""
+    files = collected(landing_files(spark, f"{folder}/{location}", "input.orders"))
+    return [file.path.split(f"{folder}/")[1] for file in files]
+
+
+@pytest.mark.parametrize(
+    ("location", "found"),
+    [
+        pytest.param("a.json", ["a.json"], id="a file"),
+        pytest.param("", ["2024/05/c.json", "a.json", "b [1] 100%+.jsonl"], id="a folder with folders in it"),
+        pytest.param("2024", ["2024/05/c.json"], id="a folder with nothing but a folder"),
+        pytest.param("*.json", ["a.json"], id="a glob"),
+        pytest.param("{a,b*}.json*", ["a.json", "b [1] 100%+.jsonl"], id="a glob with alternatives"),
+        pytest.param("20*", ["2024/05/c.json"], id="a glob of folders"),
+        pytest.param("*.csv", [], id="a glob without a match"),
+        pytest.param("nothing here", [], id="an empty folder"),
+    ],
+)
+def test_a_location_is_a_file_a_folder_or_a_glob(
+    spark: SparkSession, folder: Path, location: str, found: list[str]
+) -> None:
+    assert names(spark, folder, location) == found
+
+
+def test_a_location_that_is_not_there_is_told_with_its_setting(spark: SparkSession, folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        landing_files(spark, f"{folder}/absent", "input.orders").collect()
+    assert str(caught.value) == f"input.orders: there is no file or folder {folder}/absent"
+
+
+def test_a_file_is_told_by_path_size_and_time(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "100% [a] é+b.json"
+    path.write_bytes(b"12345")
+    os.utime(path, ns=(0, 1_714_557_600_123_456_789))
+    found = collected(landing_files(spark, str(tmp_path), "input.orders"))
+    assert [(file.path.removeprefix("file:").replace("///", "/"), file.size) for file in found] == [(str(path), 5)]
+    assert found[0].modified_at // 1000 == 1_714_557_600_123
+
+
+def test_a_file_is_unread_unless_path_size_and_time_are_the_loaded_ones(spark: SparkSession) -> None:
+    one, two = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, 0, 0, 0, 1000, tzinfo=UTC)
+    files = frame(spark, FILES, ("same", 1, one), ("longer", 2, one), ("later", 1, two), ("new", 1, one))
+    loaded = frame(
+        spark,
+        "path STRING, size BIGINT, modified_at TIMESTAMP, run_id STRING",
+        ("same", 1, one, "r1"),
+        ("same", 1, one, "r2"),
+        ("longer", 1, one, "r1"),
+        ("later", 1, one, "r1"),
+        ("gone", 1, one, "r1"),
+    )
+    expected = frame(spark, FILES, ("longer", 2, one), ("later", 1, two), ("new", 1, one))
+    assert_same(unread(files, loaded), expected)
+
+
+def test_files_are_collected_in_the_order_of_their_paths(spark: SparkSession) -> None:
+    at = datetime(1970, 1, 1, 0, 0, 1, 5, tzinfo=UTC)
+    files = frame(spark, FILES, ("b", 1, at), ("a", 2, at))
+    assert collected(files) == [LandingFile("a", 2, 1_000_005), LandingFile("b", 1, 1_000_005)]
+
+
+def test_exactly_the_listed_files_are_read(spark: SparkSession, tmp_path: Path) -> None:
+    for name in ("orders[1].json", "orders1.json", "{a,b}.json", "a.json", "q?.json", "qq.json", "s*.json", "st.json"):
+        (tmp_path / name).write_text(f"{name}\n", encoding="utf-8")
+    listed = [
+        file for file in collected(landing_files(spark, str(tmp_path), "input.orders")) if set("[{?*") & set(file.path)
+    ]
+    lines = read_text(spark, listed)
+    assert {row["raw"] for row in lines.collect()} == {"orders[1].json", "{a,b}.json", "q?.json", "s*.json"}
+    assert first_lines(lines) == {file.path: Path(file.path).name for file in listed}
+
+
+def test_blank_is_nothing_but_white_space_of_json(spark: SparkSession) -> None:
+    cases = [("", True), (" \t\r\n", True), ("\ufeff", True), ("\u00a0", False), ("\x0b", False), ("0", False)]
+    texts = frame(spark, "text STRING", *((text,) for text, _ in cases))
+    actual = texts.select("text", is_blank(F.col("text")).alias("blank"))
+    assert_same(actual, frame(spark, "text STRING, blank BOOLEAN", *cases))
+
+
+def test_the_columns_of_a_file_have_their_declared_types(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    assert spark.read.text(str(tmp_path)).select(*file_columns()).schema.simpleString() == (
+        "struct<source_file:string,source_size:bigint,source_modified_at:timestamp>"
+    )

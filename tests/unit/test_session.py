@@ -1,0 +1,86 @@
+"""The session: settings that results depend on are put in force, or reported where that is not allowed."""
+
+from __future__ import annotations
+
+import pytest
+from pyspark.errors import AnalysisException
+from pyspark.sql import SparkSession
+
+from etl_lib.session import NEEDED, open_session, settings_not_in_force
+
+
+class FixedSettings:
+    """The settings of a session that refuses to change some of them."""
+
+    def __init__(self, values: dict[str, str], refused: set[str]) -> None:
+        self.values = values
+        self.refused = refused
+
+    def get(self, name: str, default: str | None) -> str | None:
+        return self.values.get(name, default)
+
+    def set(self, name: str, value: str) -> None:
+        if name in self.refused:
+            raise AnalysisException(f"cannot modify {name}")
+        self.values[name] = value
+
+
+class FixedSession:
+    """As much of a session as its settings."""
+
+    def __init__(self, values: dict[str, str], refused: set[str]) -> None:
+        self.conf = FixedSettings(values, refused)
+
+
+def test_what_is_not_in_force_is_put_in_force(spark: SparkSession) -> None:
+    before = {name: spark.conf.get(name) for name in NEEDED}
+    assert before == NEEDED
+    wrong = {
+        "spark.sql.session.timeZone": "America/New_York",
+        "spark.sql.ansi.enabled": "false",
+        "spark.sql.variant.allowDuplicateKeys": "true",
+    }
+    assert wrong.keys() == NEEDED.keys()
+    try:
+        for name, value in wrong.items():
+            spark.conf.set(name, value)
+        assert settings_not_in_force(spark) == {}
+        assert {name: spark.conf.get(name) for name in NEEDED} == NEEDED
+    finally:
+        for name, value in NEEDED.items():
+            spark.conf.set(name, value)
+
+
+@pytest.mark.parametrize(
+    ("values", "refused", "reported"),
+    [
+        pytest.param(dict(NEEDED), set(NEEDED), {}, id="in force and fixed"),
+        pytest.param({}, set(), {}, id="unset and free"),
+        pytest.param(
+            {**NEEDED, "spark.sql.ansi.enabled": "false"},
+            {"spark.sql.ansi.enabled"},
+            {"spark.sql.ansi.enabled": "false"},
+            id="another value and fixed",
+        ),
+        pytest.param({}, set(NEEDED), dict.fromkeys(NEEDED), id="unset and fixed"),
+    ],
+)
+def test_what_cannot_be_put_in_force_is_reported_with_what_is_there(
+    values: dict[str, str], refused: set[str], reported: dict[str, str | None]
+) -> None:
+    session = FixedSession(values, refused)
+    assert settings_not_in_force(session) == reported  # type: ignore[arg-type]
+    free = NEEDED.keys() - refused
+    assert {name: session.conf.values[name] for name in free} == {name: NEEDED[name] for name in free}
+
+
+def test_the_active_session_is_used_and_keeps_its_own_settings(spark: SparkSession) -> None:
+    setting = "spark.sql.files.maxPartitionBytes"
+    before = spark.conf.get(setting)
+    assert open_session({setting: "1234567", "spark.app.name": "another"}) is spark
+    assert spark.conf.get(setting) == before != "1234567"
+
+
+def test_a_session_that_is_built_here_has_delta(spark: SparkSession) -> None:
+    assert spark.conf.get("spark.sql.extensions") == "io.delta.sql.DeltaSparkSessionExtension"
+    assert spark.conf.get("spark.sql.catalog.spark_catalog") == "org.apache.spark.sql.delta.catalog.DeltaCatalog"
