@@ -55,6 +55,10 @@ use_own_spark() {
   [[ -z "${ORDERS_DRIVER_MEMORY:-}" ]] || args=(--driver-memory "$ORDERS_DRIVER_MEMORY" "${args[@]}")
 }
 
+# spark-submit merges Python's stderr into stdout, so the job writes its logs to the stderr of this process instead. Two
+# processes can share a terminal or a pipe, but not a file, so a pipe goes in between.
+[[ ! -f /dev/stderr ]] || exec 2> >(exec cat >&2)
+
 locate_job
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}" # etl_lib
 if ! spark_submit="$(spark_at_hand)"; then

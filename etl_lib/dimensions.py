@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.batch import Batch
 from etl_lib.merge import insert_all, merge, update_all
-from etl_lib.schemas import DIM_PRODUCT, DIM_USER, Table
+from etl_lib.schemas import DIM_PRODUCT, DIM_USER
 from etl_lib.stage import Stage
 
 DIMENSIONS = {"users": DIM_USER, "products": DIM_PRODUCT}
@@ -19,7 +19,9 @@ def apply_dimension(batch: Batch, dataset: str) -> None:
         return
     table = DIMENSIONS[dataset]
     members = batch.stage.applied(dataset).withColumn("is_inferred", F.lit(False)).select(*table.column_names)
-    _merge_members(batch.stage, table, members, update_all(table), insert_all(table))
+    key = table.key[0]
+    on = f"t.`{key}` = s.`{key}`"
+    merge(batch.stage.warehouse, table, members, on=on, clauses=[update_all(table), insert_all(table)])
 
 
 def missing_members(stage: Stage, dataset: str) -> DataFrame:
@@ -43,7 +45,7 @@ def missing_counts(batch: Batch) -> dict[str, int]:
 
 
 def infer_members(batch: Batch, dataset: str) -> int:
-    """Insert the missing members with `is_inferred`; gives their number."""
+    """Append the missing members with `is_inferred`; gives their number."""
     if not batch.of("orders").applied:
         return 0
     table = DIMENSIONS[dataset]
@@ -53,10 +55,5 @@ def infer_members(batch: Batch, dataset: str) -> int:
         absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}
         known = {"is_inferred": F.lit(True), "run_id": F.lit(batch.stage.run_id)}
         members = missing.withColumns({**absent, **known}).select(*table.column_names)
-        _merge_members(batch.stage, table, members, insert_all(table))
+        members.writeTo(batch.stage.warehouse.name(table)).append()
     return found
-
-
-def _merge_members(stage: Stage, table: Table, members: DataFrame, *clauses: str) -> None:
-    key = table.key[0]
-    merge(stage.warehouse, table, members, on=f"t.`{key}` = s.`{key}`", clauses=clauses)

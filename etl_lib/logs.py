@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 import structlog
+
+from etl_lib.streams import log_stream
 
 
 def configure_logs(*, debug: bool = False) -> None:
@@ -13,7 +14,8 @@ def configure_logs(*, debug: bool = False) -> None:
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
         # PySpark prints a JSON line of its own for each error that it raises; ours says it once.
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    for_people = sys.stderr.isatty()
+    stream = log_stream()
+    for_people = stream.isatty()
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer() if for_people else structlog.processors.JSONRenderer(ensure_ascii=False)
     )
@@ -26,6 +28,6 @@ def configure_logs(*, debug: bool = False) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if debug else logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(stream),
         cache_logger_on_first_use=False,
     )

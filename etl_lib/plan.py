@@ -14,6 +14,7 @@ from etl_lib.batch import Batch
 from etl_lib.merge import dates_literal
 from etl_lib.report import MEANINGS
 from etl_lib.schemas import DIM_ORDER, FACT_SALES, Table
+from etl_lib.streams import console_on
 
 _SIGNS = {"inserted": "[green]+[/green]", "updated": "[yellow]~[/yellow]"}
 
@@ -56,7 +57,7 @@ def _as_texts(side: str, names: Sequence[str]) -> Column:
 
 def print_plan(batch: Batch, most: int, stream: TextIO) -> None:
     """Print the plan of a staged batch; `most` is how many orders to show one by one."""
-    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False, emoji=False)
+    console = console_on(stream)
     orders = batch.of("orders").outcomes
     console.print(f"\n[bold]Plan {batch.stage.run_id}[/bold]: what applying it would do\n")
     for dataset, counts in sorted(batch.datasets.items()):

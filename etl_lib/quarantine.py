@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -23,48 +22,52 @@ def record_id(source_file: Column, raw: Column) -> Column:
     return F.sha2(F.concat_ws("\x00", source_file, raw), 256)
 
 
-def with_positions(stage: Stage, dataset: str) -> DataFrame:
-    """The rejected records of a stage with `position`, counted from 1: the line of the file, or the array's element.
+def rejected_records(stage: Stage, rules: Mapping[str, Mapping[str, Rule]]) -> DataFrame:
+    """The rejected records of a stage with `record_id` and `reasons`: just the rules that refused them."""
+    told = {}
+    for dataset, named in rules.items():
+        messages = {**STRUCTURAL, **{name: rule.message for name, rule in named.items() if rule.severity != "warn"}}
+        told.update({f"{dataset}.{name}": message for name, message in messages.items()})
+    message_of = F.create_map(*(F.lit(text) for pair in told.items() for text in pair))
+
+    def reason(rule: Column) -> Column:
+        message = F.try_element_at(message_of, F.concat("dataset", F.lit("."), rule))
+        return F.struct(rule.alias("rule"), message.alias("message"))
+
+    reasons = F.filter(F.transform("broken_rules", reason), lambda found: found["message"].isNotNull())
+    return (
+        stage.records()
+        .where(F.col("outcome") == "rejected")
+        .withColumns({"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons})
+    )
+
+
+def with_positions(rejected: DataFrame, stage: Stage) -> DataFrame:
+    """Add `position` to rejected records, counted from 1: the line of the file, or the element of the array.
 
     A large file was read in blocks by several tasks. The stage has a row for every line, so the lines before a block
     are the rows of the blocks before it.
     """
-    rows = stage.rows.where((F.col("dataset") == dataset) & F.col("row").isNotNull())
-    rejected = rows.where(F.col("outcome") == "rejected")
-    files = rejected.select("source_file").distinct()
-    blocks = (
-        rows.join(files, "source_file", "left_semi")
-        .groupBy("source_file", "block")
-        .agg(F.min("row").alias("first_row"), F.count("*").alias("lines"))
-    )
-    before = Window.partitionBy("source_file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
+    place = ["dataset", "source_file", "block"]
+    files = rejected.select("dataset", "source_file").distinct()
+    rows = stage.rows.where(F.col("row").isNotNull()).join(files, ["dataset", "source_file"], "left_semi")
+    blocks = rows.groupBy(*place).agg(F.min("row").alias("first_row"), F.count("*").alias("lines"))
+    before = Window.partitionBy("dataset", "source_file").orderBy("block").rowsBetween(Window.unboundedPreceding, -1)
     counted = blocks.withColumn("lines_before", F.coalesce(F.sum("lines").over(before), F.lit(0)))
     in_lines = F.col("lines_before") + F.col("row") - F.col("first_row") + 1
     position = F.when(F.col("block") == WHOLE, F.col("row")).otherwise(in_lines)
-    return rejected.join(counted.drop("lines"), ["source_file", "block"]).withColumn("position", position)
+    return rejected.join(counted.drop("lines"), place).withColumn("position", position)
 
 
-def quarantined(stage: Stage, dataset: str, rules: Mapping[str, Rule]) -> DataFrame:
-    """The rejected records of one dataset in the columns of quarantine: one row an entry, `position` of the first."""
-    messages = {**STRUCTURAL, **{name: rule.message for name, rule in rules.items()}}
-    refusing = [*STRUCTURAL, *(name for name, rule in rules.items() if rule.severity != "warn")]
-    told = F.create_map(*(F.lit(text) for pair in messages.items() for text in pair))
-    broken = F.array_intersect("broken_rules", F.array(*map(F.lit, refusing)))
-    reasons = F.transform(
-        broken, lambda rule: F.struct(rule.alias("rule"), F.try_element_at(told, rule).alias("message"))
-    )
-    rejected = with_positions(stage, dataset).withColumns(
-        {"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons}
-    )
-    entries = rejected.groupBy("record_id", "dataset", "raw", "source_file").agg(
+def entries(rejected: DataFrame, run_id: str) -> DataFrame:
+    """Rejected records with their positions in the columns of quarantine: one row an entry, `position` of the first."""
+    found = rejected.groupBy("record_id", "dataset", "raw", "source_file").agg(
         F.min_by("reasons", "position").alias("reasons"),
         F.min("position").alias("position"),
         F.count("*").alias("occurrences"),
     )
-    run_id = F.lit(stage.run_id)
-    return entries.withColumns({"first_run_id": run_id, "last_run_id": run_id, "status": F.lit(NEW)}).select(
-        *QUARANTINE.column_names
-    )
+    written = {"first_run_id": F.lit(run_id), "last_run_id": F.lit(run_id), "status": F.lit(NEW)}
+    return found.withColumns(written).select(*QUARANTINE.column_names)
 
 
 def apply_quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
@@ -72,24 +75,18 @@ def apply_quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> N
 
     A retry finds its entries there and changes nothing: `last_run_id` is the last run that changed the entry.
     """
-    rejecting = [dataset for dataset, counts in batch.datasets.items() if counts.outcomes["rejected"]]
-    if not rejecting:
+    if not any(counts.outcomes["rejected"] for counts in batch.datasets.values()):
         return
     warehouse = batch.stage.warehouse
-    entries = reduce(DataFrame.unionByName, (quarantined(batch.stage, name, rules[name]) for name in rejecting))
-    there = warehouse.read(QUARANTINE).select("record_id", "status", F.col("reasons").alias("known_reasons"))
-    same = F.col("known_reasons").eqNullSafe(F.col("reasons")) & (F.col("status") != REPLAYED)
-    changed = (
-        entries.drop("status")
-        .join(there, "record_id", "left")
-        .where(F.col("status").isNull() | ~same)
-        .withColumn("status", F.lit(NEW))
-        .select(*QUARANTINE.column_names)
-    )
-    if changed.isEmpty():
+    rejected = rejected_records(batch.stage, rules)
+    there = warehouse.read(QUARANTINE).where(F.col("status") != REPLAYED).select("record_id", "reasons")
+    if rejected.join(there, ["record_id", "reasons"], "left_anti").isEmpty():
         return
-    reopen = (
-        "WHEN MATCHED THEN UPDATE SET t.reasons = s.reasons, t.position = s.position, t.occurrences = s.occurrences, "
-        "t.last_run_id = s.last_run_id, t.status = s.status"
-    )
-    merge(warehouse, QUARANTINE, changed, on="t.record_id = s.record_id", clauses=[reopen, insert_all(QUARANTINE)])
+    clauses = [
+        f"WHEN MATCHED AND NOT (t.reasons <=> s.reasons AND t.status <> '{REPLAYED}') THEN UPDATE SET "
+        "t.reasons = s.reasons, t.position = s.position, t.occurrences = s.occurrences, "
+        "t.last_run_id = s.last_run_id, t.status = s.status",
+        insert_all(QUARANTINE),
+    ]
+    source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
+    merge(warehouse, QUARANTINE, source, on="t.record_id = s.record_id", clauses=clauses)

@@ -8,13 +8,13 @@ from typing import Any, TextIO
 
 import pyarrow.fs as pafs
 import structlog
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
 from etl_lib.batch import Batch
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
+from etl_lib.streams import console_on
 
 log = structlog.get_logger(__name__)
 
@@ -94,7 +94,7 @@ def print_json(metrics: Mapping[str, Any], stream: TextIO) -> None:
 
 def print_summary(metrics: Mapping[str, Any], output: str, warehouse: str, stream: TextIO) -> None:
     """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
-    console = Console(file=stream, width=None if stream.isatty() else 110, highlight=False, emoji=False)
+    console = console_on(stream)
     console.print(f"\n[bold]Run {metrics['run_id']}[/bold] {metrics['status']} in {metrics.get('duration_s', 0)} s")
     if metrics.get("finished_runs"):
         console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")

@@ -111,13 +111,12 @@ def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
 
 def unfinished(warehouse: Warehouse) -> list[Manifest]:
     """The staged runs, oldest first, that were cut off while they were to be applied."""
-    manifests = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", "raw")
-    ended = warehouse.read(ETL_RUNS).where(F.col("status") != "applying").select("run_id")
-    left = manifests.join(ended, "run_id", "left_anti").select("raw").collect()
-    found = [_manifest(row["raw"]) for row in left]
-    applying = {row["run_id"] for row in warehouse.read(ETL_RUNS).where(F.col("status") == "applying").collect()}
-    to_finish = [manifest for manifest in found if not manifest.is_plan or manifest.run_id in applying]
-    return sorted(to_finish, key=lambda manifest: (manifest.started_at, manifest.run_id))
+    staged_runs = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("raw").collect()
+    status = {row["run_id"]: row["status"] for row in warehouse.read(ETL_RUNS).select("run_id", "status").collect()}
+    manifests = [_manifest(row["raw"]) for row in staged_runs]
+    # A run that has no entry yet was cut off, unless it only planned; so was a plan while it was applied.
+    cut_off = [m for m in manifests if status.get(m.run_id, "planned" if m.is_plan else "applying") == "applying"]
+    return sorted(cut_off, key=lambda manifest: (manifest.started_at, manifest.run_id))
 
 
 def _manifest(text: str) -> Manifest:

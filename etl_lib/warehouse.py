@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
+from typing import TypeVar
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
@@ -14,6 +16,8 @@ from pyspark.sql.types import DataType, StructType
 
 from etl_lib.errors import ConfigError, SchemaError
 from etl_lib.schemas import Table
+
+Answer = TypeVar("Answer")
 
 _CATALOG = "catalog:"
 _NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
@@ -48,16 +52,18 @@ class Warehouse:
 
     def create(self, tables: Iterable[Table]) -> None:
         """Create the tables that are absent; raise SchemaError with all differences of those that are there."""
-        differences = []
-        for table in tables:
-            self._create(table)
-            found = self.read(table).schema
-            differences += [f"{table.name}.{difference}" for difference in _differences(table.schema, found)]
+        differences = [difference for found in self._each(self._create, tables) for difference in found]
         if differences:
             listed = "\n  ".join(differences)
             raise SchemaError(f"{self.location}: tables differ from their declared columns:\n  {listed}")
 
-    def _create(self, table: Table) -> None:
+    def _each(self, ask: Callable[[Table], Answer], tables: Iterable[Table]) -> list[Answer]:
+        """Ask something of each table, several at a time: most of it is waiting for Delta's log."""
+        with ThreadPoolExecutor(4) as pool:
+            return list(pool.map(ask, tables))
+
+    def _create(self, table: Table) -> list[str]:
+        """Create a table if it is absent; gives how it differs from its declared columns."""
         partitioned = f"PARTITIONED BY ({', '.join(table.partition)})" if table.partition else ""
         statement = f"""
             CREATE TABLE IF NOT EXISTS {self.name(table)} ({table.columns}) USING DELTA {partitioned}
@@ -71,6 +77,7 @@ class Warehouse:
                 f"Spark {self.spark.version} has no Delta Lake on its class path: "
                 "start the job with ./spark-submit.sh, or give the cluster Delta 4.2.0 for Spark 4.1"
             ) from error
+        return [f"{table.name}.{found}" for found in _differences(table.schema, self.read(table).schema)]
 
     def read(self, table: Table) -> DataFrame:
         """The table as it is now."""
@@ -82,7 +89,8 @@ class Warehouse:
 
     def versions(self, tables: Iterable[Table]) -> dict[str, int]:
         """The Delta version of each table by its name."""
-        return {table.name: self.version(table) for table in tables}
+        asked = list(tables)
+        return dict(zip((table.name for table in asked), self._each(self.version, asked), strict=True))
 
     def rows(self, tables: Iterable[Table]) -> dict[str, int]:
         """How many rows each table has, by its name: one query, which Delta answers from its log."""

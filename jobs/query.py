@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import structlog
 from pyspark.errors import AnalysisException, PySparkException
-from rich.console import Console
 from rich.table import Table as Grid
 
 from etl_lib.arguments import DEFAULT_CONFIG, Parser
@@ -29,6 +28,7 @@ from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError, LakehouseError
 from etl_lib.schemas import ALL_TABLES
 from etl_lib.session import open_session
+from etl_lib.streams import console_on
 from etl_lib.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
@@ -89,7 +89,7 @@ def show(shape: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]
         grid = Grid(*columns)
         for row in rows:
             grid.add_row(*("" if value is None else str(value) for value in row))
-        Console(width=None if sys.stdout.isatty() else 110, highlight=False, markup=False).print(grid)
+        console_on(sys.stdout).print(grid, markup=False)
 
 
 def _first_lines(error: Exception) -> str:

@@ -1,0 +1,50 @@
+"""The streams a person reads. spark-submit starts Python with stderr merged into stdout, so both are found anew."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console
+
+
+def log_stream() -> TextIO:
+    """Where logs go: stderr; under spark-submit the stderr of spark-submit itself, so that stdout has only results.
+
+    Needs /proc, and a terminal or a pipe (./spark-submit.sh puts one before a file): two writers with positions of
+    their own would overwrite each other's lines in a file. Else Python's own stderr has to do.
+    """
+    if not _is_merged():
+        return sys.stderr
+    descriptor = Path(f"/proc/{os.getppid()}/fd/2")
+    try:
+        return sys.stderr if descriptor.is_file() else descriptor.open("a", encoding="utf-8", buffering=1)
+    except OSError:
+        return sys.stderr
+
+
+def console_on(stream: TextIO) -> Console:
+    """A console for results: in colour and as wide as the terminal, or plain and 110 wide where none is."""
+    on_terminal = stream is sys.stdout and _stdout_is_terminal()
+    width = None if on_terminal else 110
+    return Console(file=stream, width=width, force_terminal=on_terminal, highlight=False, emoji=False)
+
+
+def _stdout_is_terminal() -> bool:
+    if not _is_merged():
+        return sys.stdout.isatty()
+    try:
+        with Path(f"/proc/{os.getppid()}/fd/1").open("a", encoding="utf-8") as stream:
+            return stream.isatty()
+    except OSError:
+        return False
+
+
+def _is_merged() -> bool:
+    """Whether spark-submit started this process: it leaves its gateway's port, and one pipe for both streams."""
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        return False
+    out, err = os.fstat(1), os.fstat(2)
+    return (out.st_dev, out.st_ino) == (err.st_dev, err.st_ino)
