@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import structlog
@@ -12,7 +13,17 @@ from etl_lib.batch import Batch, count_batch
 from etl_lib.bookkeeping import MOVED_TABLES, all_rule_results
 from etl_lib.dimensions import DIMENSIONS, apply_dimension, infer_members
 from etl_lib.errors import PlanError
-from etl_lib.ledger import APPLYING, DONE, RunEntry, planned_versions, write_files, write_rule_results, write_run
+from etl_lib.gates import quality_problem
+from etl_lib.ledger import (
+    APPLYING,
+    DONE,
+    FAILED,
+    RunEntry,
+    planned_versions,
+    write_files,
+    write_rule_results,
+    write_run,
+)
 from etl_lib.quarantine import apply_quarantine
 from etl_lib.report import batch_metrics, write_metrics
 from etl_lib.run import Run, step
@@ -28,14 +39,23 @@ def finish_interrupted(run: Run) -> None:
     """Finish what an earlier run staged and was cut off from applying, before new input is read."""
     for manifest in unfinished(run.warehouse):
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
+        begun = time.monotonic()
         metrics: dict[str, Any] = {"run_id": manifest.run_id}
-        apply_batch(run, manifest, count_batch(Stage(run.warehouse, manifest.run_id), run.settings.samples), metrics)
+        batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings.samples)
+        if (problem := quality_problem(run, batch)) is not None:
+            # It was cut off at the gate: it stays closed, and the files are read again by a later run.
+            write_run(run.warehouse, RunEntry(manifest, FAILED, metrics, {}, {}, str(problem)), again=True)
+            continue
+        apply_batch(run, manifest, batch, metrics)
+        metrics["duration_s"] = round(time.monotonic() - begun, 3)
         write_metrics(run.settings.output, metrics)
         run.metrics.setdefault("finished_runs", []).append(manifest.run_id)
 
 
 def apply_plan(run: Run, run_id: str) -> None:
     """Apply exactly the plan that waits under this id; PlanError when none does, or when a table has moved since."""
+    if left := [manifest.run_id for manifest in unfinished(run.warehouse)]:
+        raise PlanError(f"run {', '.join(left)} was cut off: run the job once without --apply to finish it first")
     before = planned_versions(run.warehouse, run_id)
     if before is None:
         raise PlanError(f"{run_id} is no plan that waits to be applied: it is unknown, applied already, or no plan")

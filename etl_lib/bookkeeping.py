@@ -29,7 +29,7 @@ def record_plan(run: Run, batch: Batch) -> None:
     )
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
     if not run.arguments.as_json:
-        print_plan(batch, run.settings.samples, sys.stdout)
+        print_plan(batch, run.settings.samples, sys.stdout, run.metrics.get("finished_runs", ()))
 
 
 def nothing_new(run: Run) -> None:

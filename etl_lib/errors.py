@@ -12,7 +12,7 @@ class LakehouseError(Exception):
 
 
 class ConfigError(LakehouseError):
-    """Arguments or configuration are wrong: nothing was read and nothing was written."""
+    """Arguments or configuration are wrong; no input was read."""
 
     exit_code = 2
 

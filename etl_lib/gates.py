@@ -10,7 +10,7 @@ from etl_lib.run import Run
 
 def pass_gates(run: Run, batch: Batch) -> None:
     """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
-    error = _accounting(batch) or _quality(run, batch)
+    error = _accounting(batch) or quality_problem(run, batch)
     if error is not None:
         record_failure(run, batch, str(error))
         raise error
@@ -28,7 +28,7 @@ def _accounting(batch: Batch) -> AccountingError | None:
     )
 
 
-def _quality(run: Run, batch: Batch) -> QualityGateError | None:
+def quality_problem(run: Run, batch: Batch) -> QualityGateError | None:
     """No record broke a rule with severity `fail`, and not too many orders were rejected."""
     problems = [
         f"{dataset}: {counts.rules[name]} records broke {name} ({rule.message})"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, TextIO
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.markup import escape
@@ -27,13 +27,10 @@ def touched_files(batch: Batch) -> dict[str, tuple[int, int]]:
     for table in (FACT_SALES, DIM_ORDER):
         rows = warehouse.read(table)
         on_dates = rows.where(dates_literal("order_date", batch.dates))
-        hit = on_dates.join(updated, "order_id", "left_semi")
-        found[table.name] = (_file_count(hit), _all_files(batch, table))
+        in_files = on_dates.select("order_id", F.col("_metadata.file_path").alias("file"))
+        hit = in_files.join(updated, "order_id", "left_semi").select("file").distinct()
+        found[table.name] = (hit.count(), _all_files(batch, table))
     return found
-
-
-def _file_count(rows: DataFrame) -> int:
-    return rows.select(F.col("_metadata.file_path")).distinct().count()
 
 
 def _all_files(batch: Batch, table: Table) -> int:
@@ -55,11 +52,16 @@ def _as_texts(side: str, names: Sequence[str]) -> Column:
     return F.create_map(*(part for name in names for part in (F.lit(name), F.col(f"{side}.{name}").cast("string"))))
 
 
-def print_plan(batch: Batch, most: int, stream: TextIO) -> None:
-    """Print the plan of a staged batch; `most` is how many orders to show one by one."""
+def print_plan(batch: Batch, most: int, stream: TextIO, finished: Sequence[str] = ()) -> None:
+    """Print the plan of a staged batch; `most` is how many orders to show one by one.
+
+    `finished` are interrupted runs that were finished first, as every run does.
+    """
     console = console_on(stream)
     orders = batch.of("orders").outcomes
     console.print(f"\n[bold]Plan {batch.stage.run_id}[/bold]: what applying it would do\n")
+    if finished:
+        console.print(f"  Before it, interrupted runs were finished from their stage: {', '.join(finished)}\n")
     for dataset, counts in sorted(batch.datasets.items()):
         for outcome, sign in _SIGNS.items():
             if counts.outcomes[outcome]:
@@ -77,7 +79,7 @@ def print_plan(batch: Batch, most: int, stream: TextIO) -> None:
         f"{orders['unchanged'] + orders['stale'] + orders['superseded'] + orders['out_of_window']:,} left alone, "
         f"{orders['rejected']:,} to quarantine."
     )
-    console.print(f"No table was changed. To carry it out: --apply {batch.stage.run_id}")
+    console.print(f"The plan changed no table. To carry it out: --apply {batch.stage.run_id}")
 
 
 def _print_orders(batch: Batch, most: int, console: Console) -> None:

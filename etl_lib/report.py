@@ -58,6 +58,7 @@ def batch_metrics(batch: Batch, rows: Mapping[str, int]) -> dict[str, Any]:
 
 NOTHING_NEW: dict[str, Any] = {
     "input_orders": 0,
+    "blank_lines": 0,
     "valid_orders": 0,
     "deduped_orders": 0,
     "items": 0,

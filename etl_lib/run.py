@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 
 from etl_lib.arguments import Arguments
 from etl_lib.config import Settings
-from etl_lib.errors import LakehouseError
+from etl_lib.errors import LakehouseError, PlanError, WarehouseBusyError
 from etl_lib.ledger import DONE, FAILED
 from etl_lib.lock import warehouse_lock
 from etl_lib.report import print_json, print_summary, write_metrics
@@ -74,6 +74,7 @@ def open_run(job: str, settings: Settings, arguments: Arguments, rules: RuleBook
         is_plan=arguments.plan,
     )
     metrics: dict[str, Any] = {"run_id": manifest.run_id, "status": FAILED}
+    refused = False
     structlog.contextvars.bind_contextvars(run_id=manifest.run_id)
     try:
         with warehouse_lock(settings.warehouse, manifest.run_id, manifest.started_at, settings.lock_timeout_s):
@@ -85,12 +86,23 @@ def open_run(job: str, settings: Settings, arguments: Arguments, rules: RuleBook
             yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)
     except Exception as error:
         metrics["message"] = str(error) if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+        # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
+        refused = isinstance(error, WarehouseBusyError | PlanError)
         raise
     finally:
         metrics["duration_s"] = round(time.monotonic() - begun, 3)
-        write_metrics(settings.output, metrics)
+        if not refused:
+            _keep(settings.output, metrics)
         if arguments.as_json:
             print_json(metrics, sys.stdout)
         elif metrics["status"] == DONE:
             print_summary(metrics, settings.output, settings.warehouse, sys.stdout)
         structlog.contextvars.unbind_contextvars("run_id")
+
+
+def _keep(output: str, metrics: Mapping[str, Any]) -> None:
+    """Write the metrics; that they cannot be written is told, and does not undo what the run did."""
+    try:
+        write_metrics(output, metrics)
+    except (OSError, ValueError) as error:
+        log.error("the metrics could not be written", output=output, reason=str(error))  # noqa: TRY400 - told in a line

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.schemas import ALL_TABLES, Table
+from etl_lib.schemas import ALL_TABLES, DIM_ORDER, Table
 from etl_lib.warehouse import Warehouse
 from jobs.orders import main
 
@@ -29,17 +29,17 @@ class Job:
     def tables(self) -> Warehouse:
         return Warehouse(self.spark, str(self.root / "warehouse"))
 
-    def run(self, *options: str) -> int:
-        inputs = {
-            "orders": self.landing / "orders",
-            "warehouse": self.root / "warehouse",
-            "output": self.root / "output",
-        }
-        settings = [f"{'input.' if name == 'orders' else ''}{name}={path}" for name, path in inputs.items()]
+    def options(self) -> list[str]:
+        settings = {"input.orders": self.landing / "orders"}
+        settings |= {"warehouse": self.root / "warehouse", "output": self.root / "output"}
         for name in ("users", "products"):
             path = self.landing / f"{name}.csv"
-            settings.append(f"input.{name}={path if path.exists() else ''}")
-        return main([*(part for setting in settings for part in ("--set", setting)), *options])
+            settings[f"input.{name}"] = path if path.exists() else Path()
+        texts = {name: "" if value == Path() else str(value) for name, value in settings.items()}
+        return [part for name, text in texts.items() for part in ("--set", f"{name}={text}")]
+
+    def run(self, *options: str) -> int:
+        return main([*self.options(), *options])
 
     def metrics(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.root / "output" / "metrics.json").read_text(encoding="utf-8"))
@@ -58,3 +58,6 @@ class Job:
 
     def versions(self) -> dict[str, int]:
         return self.tables.versions(ALL_TABLES)
+
+    def read_keys(self) -> set[str]:
+        return {row["order_id"] for row in self.read(DIM_ORDER).collect()}

@@ -220,7 +220,15 @@ def test_a_window_looks_at_all_files_and_marks_none(job: Job) -> None:
     assert job.metrics()["input_orders"] == 2
 
 
-@pytest.mark.parametrize("step", ["apply_fact_sales", "apply_dim_order", "apply_daily_sales", "write_files"])
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("apply_fact_sales", marks=pytest.mark.slow),
+        "apply_dim_order",
+        pytest.param("apply_daily_sales", marks=pytest.mark.slow),
+        pytest.param("write_files", marks=pytest.mark.slow),
+    ],
+)
 def test_a_run_that_was_cut_off_is_finished_from_its_stage(
     job: Job, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,0 +1,183 @@
+"""The documentation says what the code says: tables, settings, rules, options, exit codes, commands and links."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from etl_lib.arguments import parse_arguments
+from etl_lib.config import Settings
+from etl_lib.config_file import load_settings
+from etl_lib.errors import LakehouseError
+from etl_lib.outcomes import OUTCOMES
+from etl_lib.rules import STRUCTURAL, RuleBook
+from etl_lib.schemas import ALL_TABLES, Table
+from jobs import query
+
+ROOT = Path(__file__).resolve().parents[2]
+FOLDERS = ("bench", "conf", "deploy", "docs", "sample_data", "tests")
+PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
+README = ROOT / "README.md"
+DICTIONARY = ROOT / "docs" / "data-dictionary.md"
+CONFIGURATION = ROOT / "docs" / "configuration.md"
+ARCHITECTURE = ROOT / "docs" / "architecture.md"
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def section(page: Path, heading: str) -> str:
+    """What stands under a heading, up to the next one of its level or above."""
+    level = heading.index(" ")
+    below = page.read_text(encoding="utf-8").partition(f"\n{heading}\n")[2]
+    assert below, f"{named(page)} has no heading {heading!r}"
+    return re.split(rf"^#{{1,{level}}} ", below, maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The table rows whose first cell is code, as cells."""
+    lines = (line for line in text.splitlines() if line.startswith("| `"))
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+def code(cell: str) -> str:
+    return cell.strip().strip("`")
+
+
+@pytest.mark.usefixtures("spark")
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.name)
+def test_the_dictionary_has_every_column_with_its_type(table: Table) -> None:
+    listed = [
+        (code(name), "".join(kind.lower().split()), null)
+        for name, kind, null, _ in rows(section(DICTIONARY, f"## {table.name}"))
+    ]
+    declared = [
+        (field.name, field.dataType.simpleString().lower(), "yes" if field.nullable else "no") for field in table.schema
+    ]
+    assert listed == declared
+
+
+@pytest.mark.parametrize("table", ALL_TABLES, ids=lambda table: table.name)
+def test_the_dictionary_begins_with_grain_key_and_partition(table: Table) -> None:
+    def names(columns: tuple[str, ...]) -> str:
+        return ", ".join(f"`{column}`" for column in columns) or "none"
+
+    said = " ".join(section(DICTIONARY, f"## {table.name}").split())
+    assert said.startswith(f"Grain: {table.grain}. Key: {names(table.key)}. Partition: {names(table.partition)}.")
+
+
+def test_the_readme_lists_every_table() -> None:
+    assert [code(row[0]) for row in rows(section(README, "## Tables"))] == [table.name for table in ALL_TABLES]
+
+
+def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
+    """Every setting by its dotted key, and whether it must be given."""
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from settings_of(inner, f"{prefix}{name}.")
+        else:
+            yield prefix + name, field.is_required()
+
+
+def test_the_configuration_page_has_every_setting() -> None:
+    listed = rows(section(CONFIGURATION, "## Settings").partition("\n### ")[0])
+    assert {code(name): "must be given" in default for name, default, _ in listed} == dict(settings_of(Settings))
+
+
+@pytest.mark.parametrize("dataset", list(RuleBook.model_fields))
+def test_the_configuration_page_has_every_rule(dataset: str) -> None:
+    listed = [
+        (code(name), severity, message)
+        for name, severity, message in rows(section(CONFIGURATION, f"### Rules of {dataset}"))
+    ]
+    book = load_settings(RuleBook, ROOT / "conf" / "rules.yaml")
+    assert listed == [(name, rule.severity, rule.message) for name, rule in book.of(dataset).items()]
+
+
+def test_the_configuration_page_has_every_structural_rule() -> None:
+    listed = {code(name): message for name, message in rows(section(CONFIGURATION, "### Structural rules"))}
+    assert listed == STRUCTURAL
+
+
+def test_the_configuration_page_has_every_variable() -> None:
+    users = [*(ROOT / "conf").glob("*.yaml"), ROOT / "spark-submit.sh", ROOT / "deploy" / "setup.sh"]
+    used = {name for file in users for name in re.findall(r"\bORDERS_[A-Z_]+\b", file.read_text(encoding="utf-8"))}
+    assert used == set(re.findall(r"\bORDERS_[A-Z_]+\b", section(CONFIGURATION, "### Variables")))
+
+
+def test_the_readme_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"], "orders", "")
+    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
+    assert {name for row in rows(section(README, "## Options")) for name in re.findall(r"--[a-z]+", row[0])} == options
+
+
+def test_the_readme_has_every_exit_code() -> None:
+    codes = {0, LakehouseError.exit_code, *(error.exit_code for error in LakehouseError.__subclasses__())}
+    assert {int(found) for found in re.findall(r"^\| (\d) \|", section(README, "## Options"), re.MULTILINE)} == codes
+
+
+def test_the_architecture_names_every_outcome_and_every_module() -> None:
+    text = ARCHITECTURE.read_text(encoding="utf-8")
+    assert {code(row[0]) for row in rows(section(ARCHITECTURE, "## The way of a record"))} == set(OUTCOMES)
+    modules = {path.stem for path in (ROOT / "etl_lib").glob("*.py")} - {"__init__"}
+    assert {module for module in modules if f"`{module}`" not in text} == set()
+
+
+def test_every_promise_names_a_test_that_is_there() -> None:
+    promised = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", ARCHITECTURE.read_text(encoding="utf-8"))
+    assert promised
+    missing = [name for file, name in promised if f"def {name}(" not in (ROOT / file).read_text(encoding="utf-8")]
+    assert missing == []
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    for page in PAGES:
+        for line in re.findall(r"^\s*\./spark-submit\.sh (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            yield named(page), line
+
+
+@pytest.mark.parametrize(("page", "line"), list(commands()))
+def test_a_command_has_the_options_and_settings_of_its_job(
+    page: str,  # noqa: ARG001 - the name of the case
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(ROOT)
+    script, *arguments = shlex.split(line)
+    if script == "jobs/query.py":
+        assert query.parse_arguments(arguments).file.exists()
+    else:
+        assert script == "jobs/orders.py"
+        given = parse_arguments(arguments, "orders", "")
+        load_settings(Settings, given.config, given.overrides)
+
+
+def without_code(page: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made on GitHub."""
+    headings = re.findall(r"^#+ (.+)$", without_code(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+        if re.match(r"https?:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path).resolve() if path else page
+        if not found.exists() or (anchor and anchor not in anchors(found)):
+            broken.append(target)
+    assert broken == []
