@@ -185,7 +185,7 @@ def test_a_plan_is_shown_applied_once_and_refused_when_tables_have_moved(
     shown = capsys.readouterr().out
     assert data_versions(job) == before
     assert "1 to insert, 1 to update" in shown
-    assert "~ old: line_count 2 -> 1" in shown
+    assert "~ old: amount 20.0000 -> 10.0000, line_count 2 -> 1" in shown
     assert "fact_sales: 1 of 1 files" in shown
     first, second = job.metrics()["run_id"], None
     assert first in shown

@@ -19,6 +19,7 @@ ORDER = {"order_id": "o1", "user_id": "u1", "amount": 5, "currency": "EUR", "cre
 ITEMS = {"items": [{"sku": "S1", "qty": 1, "price": 5}], "metadata": {"source": "web"}}
 
 
+@pytest.mark.slow
 def test_tables_are_found_by_catalog_name(spark: SparkSession, job: Job) -> None:
     job.land("a.jsonl", ORDER | ITEMS)
     spark.sql("CREATE SCHEMA IF NOT EXISTS named_orders")

@@ -61,7 +61,7 @@ def test_the_commands_of_the_readme_work_in_their_order(
     assert pasted - shown(first) == set()
     assert "Nothing new" in again
     assert "TEA-GREEN" in rows
-    assert "No table was changed" in plan
+    assert "The plan changed no table" in plan
     assert "5" in next(line for line in applied.splitlines() if "updated" in line)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+import pytest
 from hypothesis import Phase, given, settings
 
 from tests import oracle
@@ -29,6 +30,7 @@ def drawn_histories() -> list[History]:
     return drawn
 
 
+@pytest.mark.slow
 def test_tables_equal_those_of_the_oracle(job: Job) -> None:
     write_users(job.landing / "users.csv")
     write_products(job.landing / "products.csv")
