@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -129,7 +130,7 @@ def machine(tmp_path: Path) -> Machine:
 
     machine = Machine(project, tmp_path / "bin", tmp_path / "calls")
     machine.command("java", JAVA.format(version="17.0.15"))
-    machine.command("python3", PYTHON.replace("REAL_PYTHON", sys.executable))
+    machine.command("python3", PYTHON.replace("REAL_PYTHON", shlex.quote(sys.executable)))
     machine.command("own-spark-submit", OWN_SPARK_SUBMIT)
     for name in COMMANDS:
         if found := shutil.which(name):
