@@ -17,7 +17,6 @@ ORDER_SHAPE = JsonShape(
     objects={"metadata": ("source", "promo")},
     arrays={"items": ("sku", "qty", "price")},
 )
-TIME_FIELDS = ("created_at", "updated_at")
 
 _CONTENT = ("created_at", "user_id", "amount", "currency", "source", "promo", "is_deleted", "lines")
 

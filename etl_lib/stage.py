@@ -24,7 +24,6 @@ from etl_lib.warehouse import Warehouse
 
 FILE = "file"
 MANIFEST = "manifest"
-RECORD_STRUCTS = ("orders", "users", "products")
 
 
 @dataclass(frozen=True)

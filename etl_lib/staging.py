@@ -10,17 +10,18 @@ from pyspark.sql import functions as F
 from etl_lib.batch import Batch, count_batch
 from etl_lib.csv_files import check_headers, read_csv_records
 from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
+from etl_lib.dimensions import DIMENSIONS
 from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
 from etl_lib.landing import LandingFile, is_blank
 from etl_lib.order_records import parse_orders
 from etl_lib.outcomes import compare, known
 from etl_lib.run import Run
-from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER
+from etl_lib.schemas import DIM_ORDER
 from etl_lib.stage import file_rows, staged, write_stage
 from etl_lib.winners import winners
 
-TABLES = {"orders": DIM_ORDER, "users": DIM_USER, "products": DIM_PRODUCT}
+TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
 CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse_products)}
 
 
