@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow lock clean
+.PHONY: help setup lint types test test-slow bench lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -34,6 +34,11 @@ test: setup ## the tests but the slow ones, with coverage
 test-slow: setup ## the slow tests (none is fine)
 	$(PYTHON) -m pytest -m slow || [ $$? -eq 5 ]
 
+bench: ## time the jobs, value_props beside Polars and DuckDB; leave the machine alone for some minutes
+	@deploy/setup.sh bench
+	$(PYTHON) bench/run.py
+	$(PYTHON) bench/features.py
+
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	--no-emit-index-url --no-emit-find-links
 
@@ -41,6 +46,7 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	echo 'setuptools>=77' | $(UV_COMPILE) $(UPGRADE) - -o requirements/build.txt
 	$(UV_COMPILE) $(UPGRADE) --extra local pyproject.toml -o requirements/local.txt
 	$(UV_COMPILE) $(UPGRADE) --extra local --extra dev pyproject.toml -c requirements/local.txt -o requirements/dev.txt
+	$(UV_COMPILE) $(UPGRADE) --extra bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
 
 clean: ## remove .venv and what tools leave behind; tables and outputs stay
 	rm -rf .venv .venv.lock .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

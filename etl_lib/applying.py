@@ -25,7 +25,7 @@ from etl_lib.ledger import (
     write_run,
 )
 from etl_lib.quarantine import apply_quarantine
-from etl_lib.report import batch_metrics, write_metrics
+from etl_lib.report import batch_metrics, table_metrics, write_metrics
 from etl_lib.run import Run, step
 from etl_lib.schemas import DAILY_SALES, QUARANTINE
 from etl_lib.stage import Manifest, Stage, read_manifest, unfinished
@@ -100,13 +100,5 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
         write_files(batch.stage)
         after, rows = warehouse.versions(PUBLISHED_TABLES), warehouse.rows(PUBLISHED_TABLES)
         metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
-        metrics["tables"] = {
-            name: {
-                "rows_before": rows_before[name],
-                "rows_after": rows[name],
-                "version_before": before[name],
-                "version_after": after[name],
-            }
-            for name in rows
-        }
+        metrics["tables"] = table_metrics(rows_before, rows, before, after)
         write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=again)

@@ -3,37 +3,65 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from typing import Protocol
 
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from etl_lib.outcomes import APPLIED, OUTCOMES
-from etl_lib.stage import Stage
+from etl_lib.stage import BLANK, Stage
 
-BLANK = "blank"
 DRIFT_SHOWN = 100
 
 
 @dataclass
 class DatasetCounts:
-    """The records of one dataset: `outcomes` has each of the seven, `rules` the broken ones."""
+    """The records of one dataset by outcome; `rules` has the broken ones."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     unknown_fields: Counter[str] = field(default_factory=Counter)
+    blank: int = 0
+
+    @property
+    def records(self) -> int:
+        """All input records: the sum of their outcomes."""
+        return sum(self.outcomes.values())
+
+
+class Counted(Protocol):
+    """A staged batch of either job with the counts of its datasets."""
+
+    @property
+    def stage(self) -> Stage:
+        """Where its records are."""
+
+    @property
+    def datasets(self) -> Mapping[str, DatasetCounts]:
+        """The counts of each dataset that had input."""
+
+    @property
+    def samples(self) -> Mapping[tuple[str, str], list[str]]:
+        """Up to `samples` keys by (dataset, rule), no values."""
+
+    @property
+    def read(self) -> Mapping[str, int]:
+        """The records that were read of each dataset, counted while reading; empty for a stage found ready."""
+
+
+@dataclass
+class OrderCounts(DatasetCounts):
+    """The records of a dataset whose versions compete."""
+
     conflicts: int = 0
     conflict_keys: list[str] = field(default_factory=list)
     winners: int = 0
     """Distinct keys that won in the batch."""
     items: int = 0
     """The lines of the winners."""
-    blank: int = 0
-
-    @property
-    def records(self) -> int:
-        """All input records: the sum of their outcomes."""
-        return sum(self.outcomes[name] for name in OUTCOMES)
 
     @property
     def applied(self) -> int:
@@ -51,16 +79,16 @@ class Batch:
     """A stage and what is in it; `dates` are those that applied orders have now or had in the table."""
 
     stage: Stage
-    datasets: dict[str, DatasetCounts]
+    datasets: dict[str, OrderCounts]
     dates: dict[date, Counter[str]]
     samples: dict[tuple[str, str], list[str]]
     """Up to `samples` keys by (dataset, rule), no values."""
     read: dict[str, int] = field(default_factory=dict)
     """The records that were read of each dataset, counted while reading; empty for a stage found ready."""
 
-    def of(self, dataset: str) -> DatasetCounts:
+    def of(self, dataset: str) -> OrderCounts:
         """The counts of one dataset, all zero when it had no input."""
-        return self.datasets.get(dataset, DatasetCounts())
+        return self.datasets.get(dataset, OrderCounts())
 
 
 def count_batch(stage: Stage, samples: int) -> Batch:
@@ -68,7 +96,7 @@ def count_batch(stage: Stage, samples: int) -> Batch:
 
     `samples` is how many keys to collect of each rule and of the conflicts.
     """
-    datasets: dict[str, DatasetCounts] = {}
+    datasets: dict[str, OrderCounts] = {}
     dates: dict[date, Counter[str]] = {}
     groups = ("dataset", "outcome", "is_conflict", "broken_rules", "order_date", "table_date", "has_drift")
     tallied = (
@@ -79,7 +107,7 @@ def count_batch(stage: Stage, samples: int) -> Batch:
     )
     drifted = False
     for row in tallied.collect():
-        counts = datasets.setdefault(row["dataset"], DatasetCounts())
+        counts = datasets.setdefault(row["dataset"], OrderCounts())
         outcome, records = row["outcome"], row["records"]
         drifted = drifted or row["has_drift"]
         if outcome == BLANK:
@@ -98,9 +126,9 @@ def count_batch(stage: Stage, samples: int) -> Batch:
         if counts.conflicts:
             counts.conflicts, counts.conflict_keys = _conflicts(stage, dataset, samples)
     if drifted:
-        _count_drift(stage, datasets)
+        count_drift(stage, datasets)
     any_broken = any(counts.rules for counts in datasets.values())
-    return Batch(stage, datasets, dates, _samples(stage, samples) if any_broken else {})
+    return Batch(stage, datasets, dates, sample_keys(stage, samples) if any_broken else {})
 
 
 def _conflicts(stage: Stage, dataset: str, samples: int) -> tuple[int, list[str]]:
@@ -108,13 +136,14 @@ def _conflicts(stage: Stage, dataset: str, samples: int) -> tuple[int, list[str]
     return keys.count(), [row["key"] for row in keys.orderBy("key").limit(samples).collect()]
 
 
-def _count_drift(stage: Stage, datasets: dict[str, DatasetCounts]) -> None:
+def count_drift(stage: Stage, datasets: Mapping[str, DatasetCounts]) -> None:
+    """Count the members that no declared shape has, by name."""
     names = stage.records().select("dataset", F.explode("unknown_fields").alias("name"))
     for row in names.groupBy("dataset", "name").count().orderBy(F.desc("count"), "name").limit(DRIFT_SHOWN).collect():
         datasets[row["dataset"]].unknown_fields[row["name"]] = row["count"]
 
 
-def _samples(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
+def sample_keys(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
     """Keys that broke each rule: the least of each of `samples` buckets, so that no task holds more than these."""
     broken = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode("broken_rules").alias("rule"))
     bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
@@ -122,3 +151,14 @@ def _samples(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
     for row in broken.groupBy("dataset", "rule", bucket).agg(F.min("key").alias("least")).collect():
         found.setdefault((row["dataset"], row["rule"]), []).append(row["least"])
     return {rule: sorted(keys) for rule, keys in found.items()}
+
+
+def records_read(read: Sequence[tuple[DataFrame, Observation]], count: Column, name: str, staged_records: int) -> int:
+    """How many records were read, as observed under the `name` of `count`; counted again when not so many were staged.
+
+    A task that ran twice is observed twice: what counts is what the files hold.
+    """
+    observed = sum(int(observation.get[name]) for _, observation in read)
+    if observed == staged_records:
+        return observed
+    return sum(int(records.select(count).collect()[0][name]) for records, _ in read)

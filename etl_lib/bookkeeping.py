@@ -10,7 +10,6 @@ from etl_lib.dimensions import missing_counts
 from etl_lib.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, rule_results, write_rule_results, write_run
 from etl_lib.plan import print_plan
 from etl_lib.report import NOTHING_NEW, batch_metrics
-from etl_lib.rules import OF_CSV, OF_JSON
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
 
@@ -18,7 +17,6 @@ MOVED_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT)
 """A plan compared with these; it holds as long as none of them has moved."""
 MEMBER_RULES = {"users": "user_known", "products": "sku_known"}
 """Rules that a table decides: they count the users and skus that orders name and no dimension has."""
-STRUCTURAL_RULES = {"orders": OF_JSON, "users": OF_CSV, "products": OF_CSV}
 
 
 def record_plan(run: Run, batch: Batch) -> None:
@@ -47,7 +45,7 @@ def record_failure(run: Run, batch: Batch, message: str) -> None:
 def all_rule_results(run: Run, batch: Batch, inferred: Mapping[str, int]) -> list[RuleResult]:
     """The results of all rules, those about members that no dimension knows among them."""
     rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
-    results = rule_results(batch, rules, STRUCTURAL_RULES)
+    results = rule_results(batch, rules)
     for dataset, rule in MEMBER_RULES.items():
         if "orders" in batch.datasets:
             results.append(RuleResult("orders", rule, "warn", batch.of("orders").applied, inferred[dataset], []))

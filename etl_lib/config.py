@@ -1,4 +1,4 @@
-"""The settings of a run: typed, frozen, and the same for every environment but for their values."""
+"""The settings of the jobs: typed, frozen, and the same for every environment but for their values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
+from etl_lib.errors import ConfigError
+
 Location = Annotated[str, StringConstraints(min_length=1)]
 """A path or URI; a relative one counts from the file (or, for an override, the directory) that names it."""
 
 TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
+FeatureWindow = Literal["calendar", "rolling"]
+TargetWeek = Literal["latest", "last_complete"]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
@@ -20,20 +25,33 @@ class Section(BaseModel):
 
 
 class Inputs(Section):
-    """Where the landing files are: each a file, a folder or a glob on any Hadoop file system."""
+    """Where the landing files are: each a file, a folder or a glob on any Hadoop file system.
 
-    orders: Location
+    A job asks for those that it needs (`location`), so that one configuration serves all jobs.
+    """
+
+    orders: Location | None = None
     users: Location | None = None
     products: Location | None = None
     layout: Layout = "auto"
-    """How order files are laid out: `auto` looks at the first character of each, which reads them once more."""
+    """How order files are laid out: `auto` looks at the first character of each."""
+    prints: Location | None = None
+    taps: Location | None = None
+    pays: Location | None = None
+
+    def location(self, dataset: str) -> str:
+        """Where a dataset is without which a job cannot run; ConfigError when that is not said."""
+        found: str | None = getattr(self, dataset)
+        if found is None:
+            raise ConfigError(f"input.{dataset}: missing; give its files in the configuration or with --set")
+        return found
 
 
 class Quality(Section):
     """What stops a run, apart from the rules with severity `fail`."""
 
-    max_rejected_share: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """Stop before any table changes when more than this share of the orders is rejected."""
+    max_rejected_share: Share = 1.0
+    """Stop before any table changes when more than this share of the orders (prints, taps, pays) is rejected."""
 
 
 class Settings(Section):
@@ -48,6 +66,14 @@ class Settings(Section):
     input: Inputs
     version_fields: Annotated[tuple[TimeField, ...], Field(min_length=1, strict=False)] = ("updated_at", "created_at")
     """The times that make the version of an order: the first that is given counts."""
+    window: FeatureWindow = "calendar"
+    """What value_props counts over: the weeks before the target week, or the days before each print's own day."""
+    window_weeks: Annotated[int, Field(ge=1, le=52)] = 3
+    """The length of that window."""
+    target_week: TargetWeek = "latest"
+    """The week of the reference date, or the last week that the prints cover to its Sunday."""
+    min_week_share: Share = 0.5
+    """Warn of a week with fewer prints than this share of the week before."""
     quality: Quality = Quality()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""

@@ -10,11 +10,12 @@ from __future__ import annotations
 import csv
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 from pyspark.cloudpickle import register_pickle_by_value
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.errors import SchemaError
@@ -32,9 +33,15 @@ CsvRecord = tuple[str, int, str | None, list[str | None]]
 
 def check_headers(spark: SparkSession, files: Sequence[LandingFile], columns: Sequence[str]) -> dict[str, int]:
     """How many files have which column that nobody asked for; SchemaError lists every column that is missing."""
+    headers = read_headers(first_lines(spark, files), columns)
+    return Counter(name for header in headers.values() for name in set(header) - set(columns))
+
+
+def read_headers(lines: Mapping[str, str], columns: Sequence[str]) -> dict[str, list[str]]:
+    """The names of the columns of each file from its first line; SchemaError lists every column that is missing."""
     missing: list[str] = []
-    extra: dict[str, int] = {}
-    for path, line in sorted(first_lines(read_text(spark, files)).items() if files else ()):
+    headers: dict[str, list[str]] = {}
+    for path, line in sorted(lines.items()):
         try:
             header = _header(line)
         except csv.Error as error:
@@ -44,11 +51,19 @@ def check_headers(spark: SparkSession, files: Sequence[LandingFile], columns: Se
             f"{path}: column {name} is missing (found {', '.join(header)})" for name in columns if name not in header
         ]
         missing += [f"{path}: column {name} stands twice" for name in columns if header.count(name) > 1]
-        for name in set(header) - set(columns):
-            extra[name] = extra.get(name, 0) + 1
+        headers[path] = header
     if missing:
         raise SchemaError("CSV headers do not name the columns that are needed:\n  " + "\n  ".join(missing))
-    return extra
+    return headers
+
+
+def csv_error(raw: Column) -> Column:
+    """What a CSV record cannot be parsed for: its `read_error`, `not_utf8`, `nul_in_text`, or NULL."""
+    return (
+        F.when(F.col("read_error").isNotNull(), F.col("read_error"))
+        .when(~F.is_valid_utf8(raw), "not_utf8")
+        .when(raw.contains("\x00"), "nul_in_text")
+    )
 
 
 def read_csv_records(spark: SparkSession, files: Sequence[LandingFile], columns: Sequence[str]) -> DataFrame:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.csv_files import csv_error
 from etl_lib.values import content_hash, iso_time, money
 
 USER_COLUMNS = ("user_id", "email", "created_at", "country")
@@ -28,15 +29,9 @@ def parse_products(records: DataFrame) -> DataFrame:
 
 
 def _typed(records: DataFrame, columns: Sequence[str], conversions: dict[str, Column]) -> DataFrame:
-    raw = F.col("raw")
-    parse_error = (
-        F.when(F.col("read_error").isNotNull(), F.col("read_error"))
-        .when(~F.is_valid_utf8(raw), "not_utf8")
-        .when(raw.contains("\x00"), "nul_in_text")
-    )
     typed = {name: conversions.get(name, F.col(f"given.{name}")) for name in columns}
     return (
-        records.withColumns({**typed, "parse_error": parse_error})
+        records.withColumns({**typed, "parse_error": csv_error(F.col("raw"))})
         .withColumns(
             {
                 "key": F.col(columns[0]),

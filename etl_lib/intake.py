@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.arguments import Scope
 from etl_lib.landing import LandingFile, collected, landing_files, unread
 from etl_lib.ledger import loaded_files
 from etl_lib.run import Run
@@ -12,7 +13,7 @@ from etl_lib.run import Run
 DATASETS = ("orders", "users", "products")
 
 
-def files_to_read(run: Run) -> dict[str, list[LandingFile]]:
+def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     """The files of each dataset that this run reads; a dataset without any is left out.
 
     `--full` takes all. `--since` takes all but the order files whose recorded maximum of version_at is older.
@@ -23,18 +24,17 @@ def files_to_read(run: Run) -> dict[str, list[LandingFile]]:
         if location is None:
             continue
         files = landing_files(run.spark, location, f"input.{dataset}")
-        found = collected(_wanted(run, files, loaded_files(run.warehouse, dataset), dataset))
+        found = collected(_wanted(scope, files, loaded_files(run.warehouse, dataset), dataset))
         if found:
             taken[dataset] = found
     return taken
 
 
-def _wanted(run: Run, files: DataFrame, loaded: DataFrame, dataset: str) -> DataFrame:
-    arguments = run.arguments
-    if arguments.full:
+def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame, dataset: str) -> DataFrame:
+    if scope.full:
         return files
-    if arguments.marks_files:
+    if scope.marks_files:
         return unread(files, loaded)
-    if dataset == "orders" and arguments.window.since is not None:
-        return unread(files, loaded.where(F.col("max_version_at") < F.lit(arguments.window.since).cast("timestamp")))
+    if dataset == "orders" and scope.window.since is not None:
+        return unread(files, loaded.where(F.col("max_version_at") < F.lit(scope.window.since).cast("timestamp")))
     return files

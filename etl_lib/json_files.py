@@ -47,7 +47,7 @@ def read_json_records(spark: SparkSession, files: Sequence[LandingFile], layout:
 
 def _array_files(spark: SparkSession, files: Sequence[LandingFile]) -> list[LandingFile]:
     """The files whose first character, white space and byte order mark aside, opens an array."""
-    first = first_lines(read_text(spark, files)) if files else {}
+    first = first_lines(spark, files)
     return [file for file in files if first.get(file.path, "").lstrip("\ufeff \t").startswith("[")]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -30,6 +32,11 @@ class Window:
 
 
 EVERYTHING = Window()
+
+
+def holds_all(rules: Mapping[str, Rule]) -> Column:
+    """Whether a record breaks no rule at all."""
+    return reduce(and_, (F.coalesce(F.expr(rule.check), F.lit(False)) for rule in rules.values()), F.lit(True))
 
 
 def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTHING) -> DataFrame:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.errors import ConfigError
@@ -21,6 +22,9 @@ _SPECIAL = re.compile(r"([\\*?\[\]{}])")
 
 WHOLE = -1
 """The block of a file that was read whole: there `row` is the position itself, counted from 1."""
+
+FEW = 32
+"""So many files, at most, are each asked by a query of its own."""
 
 FILE_COLUMNS = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
 
@@ -106,8 +110,22 @@ def is_blank(text: Column) -> Column:
     return F.btrim(text, F.lit(" \t\r\n\ufeff")) == ""
 
 
-def first_lines(lines: DataFrame) -> dict[str, str]:
-    """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out."""
-    seen = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
-    first = seen.groupBy("source_file").agg(F.min_by(F.substring("raw", 1, 65536), "row").alias("line"))
-    return {row["source_file"]: row["line"] for row in first.collect()}
+def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, str]:
+    """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out.
+
+    A few files are asked one by one, where Spark stops at that line; many are read in one scan of their beginnings.
+    """
+    if not files:
+        return {}
+    if len(files) > FEW:
+        lines = read_text(spark, files)
+        seen = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
+        first = seen.groupBy("source_file").agg(F.min_by(F.substring("raw", 1, 65536), "row").alias("line"))
+        return {row["source_file"]: row["line"] for row in first.collect()}
+
+    def line_of(file: LandingFile) -> list[Row]:
+        lines = read_text(spark, [file])
+        return lines.where(~is_blank(F.col("raw"))).select(F.substring("raw", 1, 65536)).head(1)
+
+    with ThreadPoolExecutor(4) as pool:
+        return {file.path: rows[0][0] for file, rows in zip(files, pool.map(line_of, files), strict=True) if rows}

@@ -10,11 +10,10 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.batch import Batch
-from etl_lib.outcomes import OUTCOMES
-from etl_lib.rules import Rule
+from etl_lib.batch import Counted
+from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, Table
-from etl_lib.stage import FILE, Manifest, Stage
+from etl_lib.stage import FILE, NO_RECORDS, Manifest, Stage
 from etl_lib.warehouse import Warehouse
 
 _FILE_TIMES = ("modified_at", "min_version_at", "max_version_at")
@@ -79,7 +78,7 @@ def write_files(stage: Stage) -> None:
     rows = stage.rows.where(F.col("dataset") != "run")
     marked = rows.where(F.col("outcome") == FILE).select("dataset", "source_file")
     read = rows.join(marked, ["dataset", "source_file"], "left_semi")
-    is_record = F.col("outcome").isin(*OUTCOMES)
+    is_record = ~F.col("outcome").isin(*NO_RECORDS)
     is_valid = is_record & (F.col("outcome") != "rejected")
     files = (
         read.groupBy("dataset", F.col("source_file").alias("path"))
@@ -95,12 +94,24 @@ def write_files(stage: Stage) -> None:
     )
     new = files.join(stage.warehouse.read(ETL_FILES).select(*ETL_FILES.key), list(ETL_FILES.key), "left_anti")
     found = new.withColumns({name: F.unix_micros(name) for name in _FILE_TIMES}).collect()
-    if found:
-        numbers = dict.fromkeys(_FILE_TIMES, "BIGINT")
-        columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in ETL_FILES.schema)
-        rows = stage.warehouse.spark.createDataFrame(found, columns)
-        times = {name: F.timestamp_micros(name) for name in _FILE_TIMES}
-        rows.withColumns(times).writeTo(stage.warehouse.name(ETL_FILES)).append()
+    add_files(stage.warehouse, [tuple(row) for row in found])
+
+
+def add_files(warehouse: Warehouse, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Append rows of etl_files, whose times are in microseconds since the epoch; without any nothing is committed."""
+    if not rows:
+        return
+    numbers = dict.fromkeys(_FILE_TIMES, "BIGINT")
+    columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in ETL_FILES.schema)
+    times = {name: F.timestamp_micros(name) for name in _FILE_TIMES}
+    warehouse.spark.createDataFrame(rows, columns).withColumns(times).writeTo(warehouse.name(ETL_FILES)).append()
+
+
+def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:
+    """The (dataset, path, size, microseconds of modified_at) that the ledger has of some datasets."""
+    loaded = warehouse.read(ETL_FILES).where(F.col("dataset").isin(list(datasets)))
+    found = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
+    return {(row[0], row[1], row[2], row[3]) for row in found}
 
 
 @dataclass(frozen=True)
@@ -115,13 +126,11 @@ class RuleResult:
     samples: Sequence[str]
 
 
-def rule_results(
-    batch: Batch, rules: Mapping[str, Mapping[str, Rule]], structural: Mapping[str, Sequence[str]]
-) -> list[RuleResult]:
+def rule_results(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> list[RuleResult]:
     """Every rule of every dataset that had input, also those that nothing broke."""
     results = []
     for dataset, counts in batch.datasets.items():
-        named = [(name, "reject") for name in structural[dataset]]
+        named = [(name, "reject") for name in STRUCTURAL_OF[dataset]]
         named += [(name, rule.severity) for name, rule in rules[dataset].items()]
         for name, severity in named:
             samples = batch.samples.get((dataset, name), [])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from etl_lib.batch import Batch
+from etl_lib.batch import Counted
 from etl_lib.landing import WHOLE
 from etl_lib.merge import insert_all, merge
 from etl_lib.rules import STRUCTURAL, Rule
@@ -70,7 +70,7 @@ def entries(rejected: DataFrame, run_id: str) -> DataFrame:
     return found.withColumns(written).select(*QUARANTINE.column_names)
 
 
-def apply_quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> None:
     """Add the entries that are new; reopen or correct those whose reasons or status this run changes.
 
     A retry finds its entries there and changes nothing: `last_run_id` is the last run that changed the entry.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-import pyarrow.fs as pafs
 import structlog
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from etl_lib.batch import Batch
+from etl_lib.batch import Batch, DatasetCounts
+from etl_lib.config import Settings
 from etl_lib.outcomes import OUTCOMES
+from etl_lib.output import write_text
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
 from etl_lib.streams import console_on
 
@@ -43,16 +45,33 @@ def batch_metrics(batch: Batch, rows: Mapping[str, int]) -> dict[str, Any]:
         "outcomes": {name: orders.outcomes[name] for name in OUTCOMES},
         "conflicts": orders.conflicts,
         "conflict_orders": orders.conflict_keys,
-        "datasets": {
-            name: {
-                "records": counts.records,
-                "outcomes": {outcome: counts.outcomes[outcome] for outcome in OUTCOMES},
-                "rules": dict(sorted(counts.rules.items())),
-                "unknown_fields": dict(sorted(counts.unknown_fields.items())),
-            }
-            for name, counts in sorted(batch.datasets.items())
-        },
+        "datasets": {name: dataset_metrics(counts, OUTCOMES) for name, counts in sorted(batch.datasets.items())},
         "dates": [day.isoformat() for day in sorted(batch.dates)],
+    }
+
+
+def dataset_metrics(counts: DatasetCounts, outcomes: Iterable[str]) -> dict[str, Any]:
+    """The numbers of one dataset."""
+    return {
+        "records": counts.records,
+        "outcomes": {outcome: counts.outcomes[outcome] for outcome in outcomes},
+        "rules": dict(sorted(counts.rules.items())),
+        "unknown_fields": dict(sorted(counts.unknown_fields.items())),
+    }
+
+
+def table_metrics(
+    rows_before: Mapping[str, int], rows: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
+) -> dict[str, dict[str, int]]:
+    """The rows and the Delta version of each table before and after the run."""
+    return {
+        name: {
+            "rows_before": rows_before[name],
+            "rows_after": rows[name],
+            "version_before": before[name],
+            "version_after": after[name],
+        }
+        for name in rows
     }
 
 
@@ -79,13 +98,9 @@ def metrics_paths(output: str, run_id: str) -> tuple[str, str]:
 
 def write_metrics(output: str, metrics: Mapping[str, Any]) -> None:
     """Write the metrics beside the run and as the latest, on any file system that pyarrow knows."""
-    text = (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode()
+    text = json.dumps(metrics, indent=2, ensure_ascii=False) + "\n"
     for path in reversed(metrics_paths(output, metrics["run_id"])):
-        # pyarrow calls S3 by its own name
-        system, inner = pafs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
-        system.create_dir(inner.rsplit("/", 1)[0], recursive=True)
-        with system.open_output_stream(inner) as stream:
-            stream.write(text)
+        write_text(path, text)
 
 
 def print_json(metrics: Mapping[str, Any], stream: TextIO) -> None:
@@ -93,31 +108,47 @@ def print_json(metrics: Mapping[str, Any], stream: TextIO) -> None:
     stream.write(json.dumps(metrics, ensure_ascii=False) + "\n")
 
 
-def print_summary(metrics: Mapping[str, Any], output: str, warehouse: str, stream: TextIO) -> None:
+def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO) -> None:
     """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
     console = console_on(stream)
-    console.print(f"\n[bold]Run {metrics['run_id']}[/bold] {metrics['status']} in {metrics.get('duration_s', 0)} s")
+    print_opening(metrics, console)
     if metrics.get("finished_runs"):
         console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
     if not metrics["datasets"]:
         console.print("Nothing new: the ledger has every file, no table was changed.")
-    for grid in (_outcome_grid(metrics), _rule_grid(metrics), _table_grid(metrics)):
-        if grid.row_count:
-            console.print(grid)
+    print_grids(metrics, MEANINGS, console)
     if metrics["conflicts"]:
         shown = ", ".join(metrics["conflict_orders"])
         console.print(
             f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {escape(shown)}"
         )
+    print_closing(metrics, settings, console)
+
+
+def print_opening(metrics: Mapping[str, Any], console: Console) -> None:
+    """Which run this was."""
+    console.print(f"\n[bold]Run {metrics['run_id']}[/bold] {metrics['status']} in {metrics.get('duration_s', 0)} s")
+
+
+def print_grids(metrics: Mapping[str, Any], meanings: Mapping[str, str], console: Console) -> None:
+    """Records by outcome, rules that fired, tables before and after; none of them when it is empty."""
+    for grid in (_outcome_grid(metrics, meanings), _rule_grid(metrics), _table_grid(metrics)):
+        if grid.row_count:
+            console.print(grid)
+
+
+def print_closing(metrics: Mapping[str, Any], settings: Settings, console: Console) -> None:
+    """Schema drift, and where everything is."""
     for dataset, counts in metrics["datasets"].items():
         if counts["unknown_fields"]:
             fields = ", ".join(f"{name} ({n})" for name, n in counts["unknown_fields"].items())
             console.print(f"[yellow]Schema drift[/yellow] in {dataset}, fields that no table has: {escape(fields)}")
-    latest, own = metrics_paths(output, metrics["run_id"])
-    console.print(f"Tables   {warehouse}\nMetrics  {latest}\n         {own}", soft_wrap=True, markup=False)
+    latest, own = metrics_paths(settings.output, metrics["run_id"])
+    places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
+    console.print("\n".join(places), soft_wrap=True, markup=False)
 
 
-def _outcome_grid(metrics: Mapping[str, Any]) -> Grid:
+def _outcome_grid(metrics: Mapping[str, Any], meanings: Mapping[str, str]) -> Grid:
     grid = Grid(title="Records by outcome", title_justify="left")
     datasets = [name for name, counts in metrics["datasets"].items() if counts["records"]]
     for heading in ("outcome", *datasets):
@@ -125,10 +156,10 @@ def _outcome_grid(metrics: Mapping[str, Any]) -> Grid:
     grid.add_column("meaning")
     if not datasets:
         return grid
-    for outcome in OUTCOMES:
+    for outcome, meaning in meanings.items():
         numbers = [metrics["datasets"][name]["outcomes"][outcome] for name in datasets]
         if any(numbers):
-            grid.add_row(outcome, *(f"{n:,}" for n in numbers), MEANINGS[outcome])
+            grid.add_row(outcome, *(f"{n:,}" for n in numbers), meaning)
     grid.add_section()
     grid.add_row("input", *(f"{metrics['datasets'][name]['records']:,}" for name in datasets), "the sum")
     return grid

@@ -26,9 +26,12 @@ class Rule(Section):
 class RuleBook(Section):
     """The rules of each dataset by their names, as `conf/rules.yaml` has them."""
 
-    orders: dict[str, Rule]
+    orders: dict[str, Rule] = Field(default_factory=dict)
     users: dict[str, Rule] = Field(default_factory=dict)
     products: dict[str, Rule] = Field(default_factory=dict)
+    prints: dict[str, Rule] = Field(default_factory=dict)
+    taps: dict[str, Rule] = Field(default_factory=dict)
+    pays: dict[str, Rule] = Field(default_factory=dict)
 
     def of(self, dataset: str) -> Mapping[str, Rule]:
         """The rules of one dataset."""
@@ -50,5 +53,16 @@ STRUCTURAL = {
 }
 """What parsing itself refuses, by name; these reject, whatever the configuration says."""
 
-OF_JSON = tuple(name for name in STRUCTURAL if name not in {"malformed_csv", "wrong_column_count"})
-OF_CSV = ("not_utf8", "nul_in_text", "no_key", "malformed_csv", "wrong_column_count")
+_OF_CSV_ALONE = ("malformed_csv", "wrong_column_count")
+_OF_JSON_LINES = tuple(name for name in STRUCTURAL if name not in {*_OF_CSV_ALONE, "broken_array"})
+_OF_CSV = ("not_utf8", "nul_in_text", "no_key", *_OF_CSV_ALONE)
+
+STRUCTURAL_OF: dict[str, tuple[str, ...]] = {
+    "orders": (*_OF_JSON_LINES, "broken_array"),
+    "users": _OF_CSV,
+    "products": _OF_CSV,
+    "prints": _OF_JSON_LINES,
+    "taps": _OF_JSON_LINES,
+    "pays": _OF_CSV,
+}
+"""The structural rules that each dataset can break."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any
+from typing import Any, TextIO
 
 import structlog
 from pyspark.sql import SparkSession
@@ -19,14 +19,26 @@ from etl_lib.config import Settings
 from etl_lib.errors import LakehouseError, PlanError, WarehouseBusyError
 from etl_lib.ledger import DONE, FAILED
 from etl_lib.lock import warehouse_lock
-from etl_lib.report import print_json, print_summary, write_metrics
+from etl_lib.report import print_json, write_metrics
 from etl_lib.rules import RuleBook
-from etl_lib.schemas import ALL_TABLES
+from etl_lib.schemas import Table
 from etl_lib.session import open_session
 from etl_lib.stage import Manifest
 from etl_lib.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What tells one job from another: its name, its tables, and how it tells a person what it did.
+
+    `print_summary` takes the metrics, the settings and the stream.
+    """
+
+    name: str
+    tables: Sequence[Table]
+    print_summary: Callable[[Mapping[str, Any], Settings, TextIO], None]
 
 
 @dataclass
@@ -59,16 +71,19 @@ def step(name: str) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def open_run(job: str, settings: Settings, arguments: Arguments, rules: RuleBook) -> Iterator[Run]:
+def open_run(
+    job: Job, settings: Settings, arguments: Arguments, rules: RuleBook, run_id: str | None = None
+) -> Iterator[Run]:
     """Open the session, take the warehouse, make its tables; at the end, good or bad, write the metrics.
 
+    `run_id` is that of a plan to apply; any other run gets a new one.
     The metrics of a failed run say what failed. An error is passed on to the caller.
     """
     started = datetime.now(UTC)
     begun = time.monotonic()
     manifest = Manifest(
-        run_id=arguments.apply_run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
-        job=job,
+        run_id=run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
+        job=job.name,
         arguments=arguments.given,
         started_at=started.isoformat(timespec="milliseconds"),
         is_plan=arguments.plan,
@@ -82,7 +97,7 @@ def open_run(job: str, settings: Settings, arguments: Arguments, rules: RuleBook
                 spark = open_session(settings.spark)
             warehouse = Warehouse(spark, settings.warehouse)
             with step("tables"):
-                warehouse.create(ALL_TABLES)
+                warehouse.create(job.tables)
             yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)
     except Exception as error:
         metrics["message"] = str(error) if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
@@ -96,7 +111,7 @@ def open_run(job: str, settings: Settings, arguments: Arguments, rules: RuleBook
         if arguments.as_json:
             print_json(metrics, sys.stdout)
         elif metrics["status"] == DONE:
-            print_summary(metrics, settings.output, settings.warehouse, sys.stdout)
+            job.print_summary(metrics, settings, sys.stdout)
         structlog.contextvars.unbind_contextvars("run_id")
 
 

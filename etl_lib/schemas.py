@@ -26,6 +26,8 @@ class Table:
     columns: str
     key: tuple[str, ...]
     partition: tuple[str, ...] = ()
+    properties: str = "'delta.enableDeletionVectors' = 'true'"
+    """Delta's table properties, as SQL."""
 
     @property
     def schema(self) -> StructType:
@@ -152,15 +154,34 @@ ETL_STAGE = Table(
         table_date DATE, orders {ORDER_RECORD}, users {USER_RECORD}, products {PRODUCT_RECORD}""",
 )
 
-ALL_TABLES = (
-    FACT_SALES,
-    DIM_ORDER,
-    DIM_USER,
-    DIM_PRODUCT,
-    DAILY_SALES,
-    QUARANTINE,
-    DQ_RESULTS,
-    ETL_RUNS,
-    ETL_FILES,
-    ETL_STAGE,
+VALUE_PROP_FEATURES = Table(
+    name="value_prop_features",
+    grain="one valid print of a computed week; equal prints are as many rows",
+    key=(),
+    partition=("week",),
+    columns=f"""
+        week DATE NOT NULL, day DATE NOT NULL, user_id STRING NOT NULL, position INT, value_prop STRING NOT NULL,
+        clicked INT NOT NULL, views_3w BIGINT NOT NULL, clicks_3w BIGINT NOT NULL, payments_3w BIGINT NOT NULL,
+        amount_3w {SUM} NOT NULL, window STRING NOT NULL, window_weeks INT NOT NULL""",
 )
+
+ETL_EVENTS = Table(
+    name="etl_events",
+    grain="one line of the input of the last run of value_props with its outcome",
+    key=("dataset", "source_file", "block", "row"),
+    # Always read whole: statistics to skip files by would cost more than the write.
+    properties="'delta.dataSkippingNumIndexedCols' = '0'",
+    columns=f"""
+        run_id STRING NOT NULL, dataset STRING NOT NULL, outcome STRING NOT NULL, day DATE, user_id STRING,
+        value_prop STRING, position INT, amount {MONEY}, content_hash BIGINT, key STRING, broken_rules ARRAY<STRING>,
+        unknown_fields ARRAY<STRING>, raw STRING, source_file STRING NOT NULL, block BIGINT NOT NULL,
+        row BIGINT NOT NULL""",
+)
+
+_LEDGER = (QUARANTINE, DQ_RESULTS, ETL_RUNS, ETL_FILES)
+
+ORDER_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES, *_LEDGER, ETL_STAGE)
+"""The tables of the orders job."""
+FEATURE_TABLES = (VALUE_PROP_FEATURES, *_LEDGER, ETL_EVENTS)
+"""The tables of the value-props job."""
+ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS)

@@ -12,18 +12,19 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import reduce
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from etl_lib.errors import PlanError
 from etl_lib.landing import LandingFile
-from etl_lib.outcomes import APPLIED, OUTCOMES
-from etl_lib.schemas import ETL_RUNS, ETL_STAGE
+from etl_lib.outcomes import APPLIED
+from etl_lib.schemas import ETL_RUNS, ETL_STAGE, Table
 from etl_lib.warehouse import Warehouse
 
-FILE = "file"
-MANIFEST = "manifest"
+FILE, MANIFEST, BLANK, HEADER = "file", "manifest", "blank", "header"
+NO_RECORDS = (FILE, MANIFEST, BLANK, HEADER)
+"""The outcomes of staged rows that are no input records."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,17 @@ class Stage:
 
     warehouse: Warehouse
     run_id: str
+    table: Table = ETL_STAGE
 
     @property
     def rows(self) -> DataFrame:
-        """All rows of this run, in the columns of etl_stage."""
-        return self.warehouse.read(ETL_STAGE).where(F.col("run_id") == self.run_id)
+        """All rows of this run, in the columns of the stage's table."""
+        return self.warehouse.read(self.table).where(F.col("run_id") == self.run_id)
 
     def records(self, dataset: str | None = None) -> DataFrame:
-        """The rows that are input records: those with one of the seven outcomes."""
+        """The rows that are input records."""
         rows = self.rows if dataset is None else self.rows.where(F.col("dataset") == dataset)
-        return rows.where(F.col("outcome").isin(*OUTCOMES))
+        return rows.where(~F.col("outcome").isin(*NO_RECORDS))
 
     def applied(self, dataset: str) -> DataFrame:
         """The records that change a table, as their own columns, with outcome, version and origin beside them."""
@@ -77,25 +79,25 @@ def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
             "run_id": F.lit(run_id),
             "dataset": F.lit(dataset),
             "raw": F.when(F.col("outcome") == "rejected", F.col("raw")),
-            dataset: F.when(~F.col("outcome").isin("rejected", "blank"), _record(dataset)),
+            dataset: F.when(~F.col("outcome").isin("rejected", BLANK), _record(dataset)),
         }
     )
-    return _stage_columns(packed)
+    return stage_columns(packed, ETL_STAGE)
 
 
-def file_rows(batch: DataFrame, files: Iterable[LandingFile], dataset: str, run_id: str) -> DataFrame:
+def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, run_id: str) -> DataFrame:
     """One row a file that was read, also for a file without any record."""
     values = [(run_id, dataset, FILE, file.path, file.size, file.modified_at) for file in files]
     columns = "run_id STRING, dataset STRING, outcome STRING, source_file STRING, source_size BIGINT, micros BIGINT"
-    rows = batch.sparkSession.createDataFrame(values, columns)
-    return _stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")))
+    rows = spark.createDataFrame(values, columns)
+    return stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")), ETL_STAGE)
 
 
 def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFrame]) -> Stage:
     """Write all parts and the manifest in one commit."""
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"
-    head = _stage_columns(warehouse.spark.createDataFrame([row], columns))
+    head = stage_columns(warehouse.spark.createDataFrame([row], columns), ETL_STAGE)
     reduce(DataFrame.unionByName, parts, head).writeTo(warehouse.name(ETL_STAGE)).append()
     return Stage(warehouse, manifest.run_id)
 
@@ -128,7 +130,8 @@ def _record(dataset: str) -> Column:
     return F.struct(*(F.col(field.name).cast(field.dataType).alias(field.name) for field in wanted))  # type: ignore[attr-defined]
 
 
-def _stage_columns(rows: DataFrame) -> DataFrame:
+def stage_columns(rows: DataFrame, table: Table) -> DataFrame:
+    """The columns of a stage's table, NULL where the rows have none."""
     have = set(rows.columns)
 
     def column(name: str, kind: DataType) -> Column:
@@ -136,4 +139,4 @@ def _stage_columns(rows: DataFrame) -> DataFrame:
             return F.col(name).cast(kind).alias(name)
         return F.lit(False).alias(name) if name == "is_conflict" else F.lit(None).cast(kind).alias(name)
 
-    return rows.select(*(column(field.name, field.dataType) for field in ETL_STAGE.schema))
+    return rows.select(*(column(field.name, field.dataType) for field in table.schema))

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from etl_lib.batch import Batch, count_batch
+from etl_lib.arguments import Scope
+from etl_lib.batch import Batch, count_batch, records_read
 from etl_lib.csv_files import check_headers, read_csv_records
 from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
 from etl_lib.dimensions import DIMENSIONS
@@ -25,7 +26,7 @@ TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
 CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse_products)}
 
 
-def stage_batch(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
+def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
     """Give every record of the files its outcome and write them to the stage, counted on the way in and from there."""
     extra = _extra_columns(run, files)
     read = {dataset: _read(run, dataset, some) for dataset, some in files.items()}
@@ -33,12 +34,13 @@ def stage_batch(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
     parts = []
     for dataset, records in read.items():
         observed = records.observe(counted[dataset], _record_count(records))
-        parts.append(staged(_outcomes(run, dataset, observed), dataset, run.run_id))
-        if run.arguments.marks_files:
-            parts.append(file_rows(records, files[dataset], dataset, run.run_id))
+        parts.append(staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id))
+        if scope.marks_files:
+            parts.append(file_rows(run.spark, files[dataset], dataset, run.run_id))
     batch = count_batch(write_stage(run.warehouse, run.manifest, parts), run.settings.samples)
     for dataset, observation in counted.items():
-        batch.read[dataset] = _records_read(read[dataset], observation, batch.of(dataset).records)
+        count = _record_count(read[dataset])
+        batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)
         batch.of(dataset).unknown_fields.update(extra.get(dataset, {}))
     return batch
 
@@ -49,8 +51,8 @@ def _read(run: Run, dataset: str, files: Sequence[LandingFile]) -> DataFrame:
     return read_csv_records(run.spark, files, CSV[dataset][0])
 
 
-def _outcomes(run: Run, dataset: str, records: DataFrame) -> DataFrame:
-    window = run.arguments.window if dataset == "orders" else EVERYTHING
+def _outcomes(run: Run, scope: Scope, dataset: str, records: DataFrame) -> DataFrame:
+    window = scope.window if dataset == "orders" else EVERYTHING
     parse = CSV[dataset][1] if dataset in CSV else lambda frame: parse_orders(frame, run.settings.version_fields)
     judged = judge(parse(records), run.rules.of(dataset), window)
     table = TABLES[dataset]
@@ -69,14 +71,3 @@ def _extra_columns(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict
 def _record_count(records: DataFrame) -> Column:
     is_record = records["read_error"].isNotNull() | ~is_blank(records["raw"])
     return F.count_if(is_record).alias("records")
-
-
-def _records_read(records: DataFrame, observation: Observation, staged_records: int) -> int:
-    """How many records were read, as observed; counted again when that differs from what was staged.
-
-    A task that ran twice is observed twice: what counts is what the files hold.
-    """
-    observed = int(observation.get["records"])
-    if observed == staged_records:
-        return observed
-    return int(records.select(_record_count(records)).collect()[0]["records"])

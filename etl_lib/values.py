@@ -9,16 +9,17 @@ from pyspark.sql import functions as F
 
 from etl_lib.schemas import MONEY
 
-_PLAIN_NUMBER = r"^-?[0-9]{1,14}(\.[0-9]{1,4})?$"
+_PLAIN_NUMBER = r"^-?[0-9]{1,14}(\.[0-9]{1,4})?\z"
 # Any JSON number whose value DECIMAL(38,18) holds exactly: at most 14 digits on each side of the point, and an exponent
 # from -4 to 13. What has more digits than this is refused rather than looked at.
-_ANY_NUMBER = r"^-?[0-9]{1,14}(\.[0-9]{1,14})?([eE](-0?[0-4]|\+?0?[0-9]|\+?1[0-3]))?$"
+_ANY_NUMBER = r"^-?[0-9]{1,14}(\.[0-9]{1,14})?([eE](-0?[0-4]|\+?0?[0-9]|\+?1[0-3]))?\z"
 
 _DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_DATE_ALONE = r"^(19|[2-9][0-9])[0-9]{2}-[0-9]{2}-[0-9]{2}\z"
 _ZONE = "(Z|[+-][0-9]{2}(:?[0-9]{2})?)"
-_TIME = rf"^{_DATE}([T ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}([.,][0-9]{{1,9}})?{_ZONE}?)?$"
-_TIME_WITHOUT_SECONDS = rf"^({_DATE}[T ][0-9]{{2}}:[0-9]{{2}}){_ZONE}?$"
-_HAS_ZONE = rf"[T ][0-9]{{2}}:.*{_ZONE}$"
+_TIME = rf"^{_DATE}([T ][0-9]{{2}}:[0-9]{{2}}:[0-9]{{2}}([.,][0-9]{{1,9}})?{_ZONE}?)?\z"
+_TIME_WITHOUT_SECONDS = rf"^({_DATE}[T ][0-9]{{2}}:[0-9]{{2}}){_ZONE}?\z"
+_HAS_ZONE = rf"[T ][0-9]{{2}}:.*{_ZONE}\z"
 
 _EARLIEST = "1900-01-01T00:00:00Z"
 _LATEST = "9999-12-31T23:59:59.999999Z"
@@ -35,7 +36,7 @@ def money(text: Column) -> Column:
 def whole_number(text: Column) -> Column:
     """INT; NULL for what is no whole number of 32 bits. `2.0` is 2."""
     exact = money(text)
-    return F.when(text.rlike("^-?[0-9]{1,10}$"), text.try_cast("int")).when(
+    return F.when(text.rlike(r"^-?[0-9]{1,10}\z"), text.try_cast("int")).when(
         exact == F.floor(exact), exact.try_cast("int")
     )
 
@@ -52,6 +53,11 @@ def iso_time(text: Column) -> Column:
     )
     in_range = parsed.between(F.lit(_EARLIEST).cast("timestamp"), F.lit(_LATEST).cast("timestamp"))
     return F.when(in_range, parsed)
+
+
+def iso_date(text: Column) -> Column:
+    """DATE of `YYYY-MM-DD`; NULL for the rest and outside 1900 to 9999."""
+    return F.when(text.rlike(_DATE_ALONE), text.try_cast("date"))
 
 
 def has_zone(text: Column) -> Column:

@@ -67,7 +67,7 @@ class Warehouse:
         partitioned = f"PARTITIONED BY ({', '.join(table.partition)})" if table.partition else ""
         statement = f"""
             CREATE TABLE IF NOT EXISTS {self.name(table)} ({table.columns}) USING DELTA {partitioned}
-            COMMENT "{table.grain}" TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')"""
+            COMMENT "{table.grain}" TBLPROPERTIES ({table.properties})"""
         try:
             self.spark.sql(statement)
         except AnalysisException as error:

@@ -14,41 +14,46 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
-from etl_lib.arguments import parse_arguments
+from etl_lib.arguments import Scope, parse_order_arguments
 from etl_lib.bookkeeping import nothing_new, record_plan
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
 from etl_lib.intake import files_to_read
+from etl_lib.report import print_summary
 from etl_lib.rules import RuleBook
-from etl_lib.run import Run, open_run, step
+from etl_lib.run import Job, Run, open_run, step
+from etl_lib.schemas import ORDER_TABLES
 from etl_lib.staging import stage_batch
+
+ORDERS = Job("orders", ORDER_TABLES, print_summary)
 
 
 def load_orders(argv: Sequence[str]) -> None:
     """Read the command line and the settings, then carry the run out."""
-    arguments = parse_arguments(argv, "orders", "Load order events into trusted Delta tables.")
+    arguments = parse_order_arguments(argv)
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
-    with open_run("orders", settings, arguments, rules) as run:
+    settings.input.location("orders")
+    with open_run(ORDERS, settings, arguments, rules, arguments.apply_run_id) as run:
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)
         else:
             finish_interrupted(run)
-            load_new_files(run)
+            load_new_files(run, arguments.scope)
 
 
-def load_new_files(run: Run) -> None:
+def load_new_files(run: Run, scope: Scope) -> None:
     """From the files that are new to the stage, and from the stage into the tables or onto the screen."""
     with step("files") as told:
-        files = files_to_read(run)
+        files = files_to_read(run, scope)
         told["files"] = sum(map(len, files.values()))
     if not files:
         nothing_new(run)
         return
     with step("stage") as told:
-        batch = stage_batch(run, files)
+        batch = stage_batch(run, scope, files)
         told["records"] = sum(counts.records for counts in batch.datasets.values())
     pass_gates(run, batch)
     if run.arguments.plan:

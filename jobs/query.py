@@ -21,12 +21,12 @@ import structlog
 from pyspark.errors import AnalysisException, PySparkException
 from rich.table import Table as Grid
 
-from etl_lib.arguments import DEFAULT_CONFIG, Parser
+from etl_lib.arguments import Parser
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError, LakehouseError
-from etl_lib.schemas import ALL_TABLES
+from etl_lib.schemas import ALL_TABLES, ORDER_TABLES
 from etl_lib.session import open_session
 from etl_lib.streams import console_on
 from etl_lib.warehouse import Warehouse
@@ -55,10 +55,8 @@ def query(argv: Sequence[str]) -> None:
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """Read the command line; wrong arguments end with the usage and exit code 2."""
-    parser = Parser(prog="jobs/query.py", description="Run one SQL file on the warehouse.")
+    parser = Parser("query", "Run one SQL file on the warehouse.", overrides_at_once=1)
     parser.add_argument("file", type=Path, help="the query, one SQL statement")
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="PATH", help="settings, a YAML file")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE", help="one setting")
     parser.add_argument("--rows", type=int, default=100, metavar="N", help="print at most N rows (100)")
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--json", action="store_const", dest="shape", const="json", help="a JSON object a line")
@@ -73,8 +71,9 @@ def register_tables(warehouse: Warehouse, sql: str) -> None:
             try:
                 warehouse.read(table).createOrReplaceTempView(table.name)
             except AnalysisException as error:
+                job = "orders" if table in ORDER_TABLES else "value_props"
                 raise LakehouseError(
-                    f"{warehouse.location} has no table {table.name}; jobs/orders.py makes it: {_first_lines(error)}"
+                    f"{warehouse.location} has no table {table.name}; jobs/{job}.py makes it: {_first_lines(error)}"
                 ) from error
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from etl_lib.session import open_session  # noqa: E402
-from tests.job import Job  # noqa: E402
+from tests.job import FeatureJob, Job  # noqa: E402
 
 os.environ["TZ"] = "UTC"
 os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -23,7 +23,9 @@ time.tzset()
 
 TEST_SPARK = {
     "spark.master": "local[2]",
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    # With one compiler alone Java reserves so little for its code that it would compile the same again and again.
+    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m "
+    "-XX:+UseSerialGC",
     "spark.driver.memory": "2g",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
@@ -56,3 +58,11 @@ def job(spark: SparkSession, tmp_path: Path) -> Job:
     """The orders job over empty folders of its own."""
     (tmp_path / "landing" / "orders").mkdir(parents=True)
     return Job(spark, tmp_path)
+
+
+@pytest.fixture
+def feature_job(spark: SparkSession, tmp_path: Path) -> FeatureJob:
+    """The value-props job over empty folders of its own."""
+    job = FeatureJob(spark, tmp_path)
+    job.make_folders()
+    return job

@@ -1,22 +1,24 @@
-"""Running the real orders job in the session of the tests, and reading what it left."""
+"""Running the real jobs in the session of the tests, and reading what they left."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.schemas import ALL_TABLES, DIM_ORDER, Table
+from etl_lib.event_records import DATASETS
+from etl_lib.schemas import DIM_ORDER, FEATURE_TABLES, ORDER_TABLES, Table
 from etl_lib.warehouse import Warehouse
-from jobs.orders import main
+from jobs import orders, value_props
 
 
 @dataclass
-class Job:
-    """The orders job over the folders of one test: orders, users.csv and products.csv in `landing`."""
+class Workplace:
+    """The folders of one test: files arrive in `landing`, tables are in `warehouse`, the rest goes to `output`."""
 
     spark: SparkSession
     root: Path
@@ -26,38 +28,87 @@ class Job:
         return self.root / "landing"
 
     @property
+    def output(self) -> Path:
+        return self.root / "output"
+
+    @property
     def tables(self) -> Warehouse:
         return Warehouse(self.spark, str(self.root / "warehouse"))
 
-    def options(self) -> list[str]:
-        settings = {"input.orders": self.landing / "orders"}
-        settings |= {"warehouse": self.root / "warehouse", "output": self.root / "output"}
-        for name in ("users", "products"):
-            path = self.landing / f"{name}.csv"
-            settings[f"input.{name}"] = path if path.exists() else Path()
-        texts = {name: "" if value == Path() else str(value) for name, value in settings.items()}
-        return [part for name, text in texts.items() for part in ("--set", f"{name}={text}")]
-
-    def run(self, *options: str) -> int:
-        return main([*self.options(), *options])
+    def places(self) -> list[str]:
+        """Where the tables and the output are, as options."""
+        return ["--set", f"warehouse={self.root / 'warehouse'}", "--set", f"output={self.output}"]
 
     def metrics(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.root / "output" / "metrics.json").read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
         return found
+
+    def read(self, table: Table) -> DataFrame:
+        return self.tables.read(table)
+
+
+@dataclass
+class Job(Workplace):
+    """The orders job over the folders of one test: orders, users.csv and products.csv in `landing`."""
+
+    def options(self) -> list[str]:
+        texts = {"orders": str(self.landing / "orders")}
+        for name in ("users", "products"):
+            path = self.landing / f"{name}.csv"
+            texts[name] = str(path) if path.exists() else ""
+        return [*self.places(), *(f"--set=input.{name}={text}" for name, text in texts.items())]
+
+    def run(self, *options: str) -> int:
+        return orders.main([*self.options(), *options])
+
+    def versions(self) -> dict[str, int]:
+        return self.tables.versions(ORDER_TABLES)
 
     def land(self, name: str, *records: object) -> Path:
         """A JSON Lines file of records, each a text as it is or a value to write as JSON."""
         path = self.landing / "orders" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        texts = (record if isinstance(record, str) else json.dumps(record) for record in records)
-        path.write_text("".join(f"{text}\n" for text in texts), encoding="utf-8")
+        path.write_text("".join(f"{text}\n" for text in _texts(records)), encoding="utf-8")
         return path
-
-    def read(self, table: Table) -> DataFrame:
-        return self.tables.read(table)
-
-    def versions(self) -> dict[str, int]:
-        return self.tables.versions(ALL_TABLES)
 
     def read_keys(self) -> set[str]:
         return {row["order_id"] for row in self.read(DIM_ORDER).collect()}
+
+
+@dataclass
+class FeatureJob(Workplace):
+    """The value-props job over the folders of one test: prints, taps and pays in `landing`, each a folder."""
+
+    folder: str = "landing"
+
+    @property
+    def landing(self) -> Path:
+        return self.root / self.folder
+
+    def make_folders(self) -> None:
+        for dataset in DATASETS:
+            (self.landing / dataset).mkdir(parents=True, exist_ok=True)
+
+    def options(self) -> list[str]:
+        return [*self.places(), "--set", *(f"input.{name}={self.landing / name}" for name in DATASETS)]
+
+    def run(self, *options: str) -> int:
+        return value_props.main([*self.options(), *options])
+
+    def versions(self) -> dict[str, int]:
+        return self.tables.versions(FEATURE_TABLES)
+
+    def land(self, dataset: str, *records: object, name: str = "part-1") -> Path:
+        """A file of records, each a line as it is or a value to write as JSON."""
+        path = self.landing / dataset / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"".join(text.encode() + b"\n" for text in _texts(records)))
+        return path
+
+    @property
+    def final_csv(self) -> bytes:
+        return (self.output / "value_props" / "final.csv").read_bytes()
+
+
+def _texts(records: Iterable[object]) -> Iterable[str]:
+    return (record if isinstance(record, str) else json.dumps(record) for record in records)

@@ -7,16 +7,22 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import SparkSession
 
-from tests.job import Job
+from tests.job import FeatureJob, Job
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = {"order_id": "o1", "user_id": "u1", "amount": 5, "currency": "EUR", "created_at": "2024-05-01T10:00:00Z"}
 ITEMS = {"items": [{"sku": "S1", "qty": 1, "price": 5}], "metadata": {"source": "web"}}
+PRINT = {"day": "2020-11-23", "event_data": {"position": 0, "value_prop": "point"}, "user_id": 1}
+PAYS = ("pay_date,total,user_id,value_prop", "2020-11-20,2.5,1,point", "2020-11-20,x,1,point")
+FINAL = "day,user_id,position,value_prop,clicked,views_3w,clicks_3w,payments_3w,amount_3w\n"
+FINAL += "2020-11-23,1,0,point,1,0,0,1,2.5000\n"
 
 
 @pytest.mark.slow
@@ -33,6 +39,22 @@ def test_tables_are_found_by_catalog_name(spark: SparkSession, job: Job) -> None
         assert spark.table("named_orders.fact_sales").isEmpty()
     finally:
         spark.sql("DROP SCHEMA named_orders CASCADE")
+
+
+@pytest.mark.slow
+def test_features_are_found_by_catalog_name(spark: SparkSession, feature_job: FeatureJob) -> None:
+    feature_job.land("prints", PRINT, "{broken")
+    feature_job.land("taps", PRINT)
+    feature_job.land("pays", *PAYS)
+    spark.sql("CREATE SCHEMA IF NOT EXISTS named_features")
+    try:
+        for _ in range(2):
+            assert feature_job.run("--set", "warehouse=catalog:spark_catalog.named_features") == 0
+            assert feature_job.final_csv.decode() == FINAL
+            assert spark.table("named_features.value_prop_features").count() == 1
+            assert spark.table("named_features.quarantine").count() == 2
+    finally:
+        spark.sql("DROP SCHEMA named_features CASCADE")
 
 
 def test_a_warehouse_and_files_with_awkward_names(job: Job) -> None:
@@ -59,28 +81,42 @@ def test_the_job_runs_on_spark_connect(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text("user_id,email,created_at,country\nu1,a@example.org,2024-01-01,DE\n")
     settings = {"input.orders": landing, "input.users": tmp_path / "users.csv", "input.products": ""}
     settings |= {"warehouse": tmp_path / "warehouse", "output": tmp_path / "output"}
-    options = [part for name, value in settings.items() for part in ("--set", f"{name}={value}")]
+    first = run_on_connect("orders", settings, tmp_path)
+    assert first["outcomes"] == dict.fromkeys(("updated", "unchanged", "stale", "superseded", "out_of_window"), 0) | {
+        "inserted": 2,
+        "rejected": 1,
+    }
+    (landing / "c.jsonl").write_text(json.dumps(ORDER | {"updated_at": "2024-06-01T00:00:00Z"}) + "\n")
+    second = run_on_connect("orders", settings, tmp_path)
+    assert second["outcomes"]["updated"] == 1
+
+
+@pytest.mark.slow
+def test_the_features_are_computed_on_spark_connect(tmp_path: Path) -> None:
+    settings = {name: tmp_path / name for name in ("warehouse", "output")}
+    for name, lines in (("prints", [json.dumps(PRINT), "{broken"]), ("taps", [json.dumps(PRINT)]), ("pays", PAYS)):
+        settings[f"input.{name}"] = tmp_path / name
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    for _ in range(2):
+        metrics = run_on_connect("value_props", settings, tmp_path)
+        assert (metrics["rows"], metrics["clicked_rows"]) == (1, 1)
+        assert metrics["outcomes"] == {"valid": 3, "rejected": 2}
+        assert (tmp_path / "output" / "value_props" / "final.csv").read_text() == FINAL
+
+
+def run_on_connect(job: str, settings: Mapping[str, object], folder: Path) -> dict[str, Any]:
+    """The metrics of a job that ran in a process of its own as a client of Spark Connect."""
+    options = [f"--set={name}={value}" for name, value in settings.items()]
     environment = os.environ | {
         "SPARK_REMOTE": "local[2]",
         "SPARK_CONF_DIR": str(ROOT / "deploy" / "spark"),
         "PYTHONPATH": str(ROOT),
         "PYSPARK_PYTHON": sys.executable,
     }
-
-    def run(*further: str) -> dict[str, object]:
-        command = [sys.executable, str(ROOT / "jobs" / "orders.py"), *options, "--json", *further]
-        done = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=280, check=False
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        found: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
-        return found
-
-    first = run()
-    assert first["outcomes"] == dict.fromkeys(("updated", "unchanged", "stale", "superseded", "out_of_window"), 0) | {
-        "inserted": 2,
-        "rejected": 1,
-    }
-    (landing / "c.jsonl").write_text(json.dumps(ORDER | {"updated_at": "2024-06-01T00:00:00Z"}) + "\n")
-    second = run()
-    assert second["outcomes"]["updated"] == 1  # type: ignore[index]
+    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *options, "--json"]
+    done = subprocess.run(
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found

@@ -46,8 +46,20 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
         "warehouse": "/wh",
         "output": "/out",
         "rules": "/rules.yaml",
-        "input": {"orders": "/in", "users": None, "products": None, "layout": "auto"},
+        "input": {
+            "orders": "/in",
+            "users": None,
+            "products": None,
+            "layout": "auto",
+            "prints": None,
+            "taps": None,
+            "pays": None,
+        },
         "version_fields": ("updated_at", "created_at"),
+        "window": "calendar",
+        "window_weeks": 3,
+        "target_week": "latest",
+        "min_week_share": 0.5,
         "quality": {"max_rejected_share": 1.0},
         "lock_timeout_s": 0,
         "samples": 20,
@@ -76,7 +88,6 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         "input.layout: Input should be 'auto', 'lines' or 'array' (found 'csv')",
         "input.oders: unknown key",
         "input.order: unknown key",
-        "input.orders: missing",
         "outptu: unknown key",
         "quality.max_rejected_share: Input should be less than or equal to 1 (found 2)",
         "samples: Input should be a valid integer (found '20')",
@@ -105,6 +116,15 @@ def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
         pytest.param({"version_fields": ["created_at", 1]}, "version_fields.1", id="a number in a list of texts"),
         pytest.param({"version_fields": ["created_at", "modified_at"]}, "version_fields.1", id="no time of an order"),
         pytest.param({"spark": {"spark.x": 1}}, "spark.spark.x", id="a number as Spark setting"),
+        pytest.param({"window": "weekly"}, "window", id="no such window"),
+        pytest.param({"window_weeks": 0}, "window_weeks", id="a window of nothing"),
+        pytest.param({"window_weeks": 53}, "window_weeks", id="a window of more than a year"),
+        pytest.param({"window_weeks": "3"}, "window_weeks", id="a text as number of weeks"),
+        pytest.param({"target_week": "reference"}, "target_week", id="no such target week"),
+        pytest.param({"min_week_share": 1.5}, "min_week_share", id="more than all"),
+        pytest.param({"min_week_share": -0.1}, "min_week_share", id="less than nothing"),
+        pytest.param({"input": {"prints": ""}}, "input.prints", id="an empty location of prints"),
+        pytest.param({"input": {"pays": 5}}, "input.pays", id="a number as location"),
     ],
 )
 def test_a_wrong_value_is_told_with_its_path_and_never_replaced(
@@ -121,6 +141,11 @@ def test_a_wrong_value_is_told_with_its_path_and_never_replaced(
         pytest.param({"lock_timeout_s": 5}, "lock_timeout_s", 5.0, id="whole seconds"),
         pytest.param({"lock_timeout_s": 0.5}, "lock_timeout_s", 0.5, id="half a second"),
         pytest.param({"version_fields": ["created_at"]}, "version_fields", ("created_at",), id="a list"),
+        pytest.param({"window": "rolling"}, "window", "rolling", id="rolling"),
+        pytest.param({"window_weeks": 1}, "window_weeks", 1, id="one week"),
+        pytest.param({"window_weeks": 52}, "window_weeks", 52, id="a year of weeks"),
+        pytest.param({"target_week": "last_complete"}, "target_week", "last_complete", id="the last full week"),
+        pytest.param({"min_week_share": 0}, "min_week_share", 0.0, id="no share"),
     ],
 )
 def test_a_right_value_is_taken(tmp_path: Path, tree: Mapping[str, Any], setting: str, value: object) -> None:
@@ -200,6 +225,21 @@ def test_an_override_reaches_any_setting_by_its_dotted_key(tmp_path: Path) -> No
     }
 
 
+@pytest.mark.parametrize("dataset", ["orders", "prints", "taps", "pays"])
+def test_a_location_that_a_job_needs_is_asked_for_by_name(tmp_path: Path, dataset: str) -> None:
+    assert load(tmp_path, {"input": {dataset: "/in"}}).input.location(dataset) == "/in"
+    with pytest.raises(ConfigError, match=rf"^input\.{dataset}: missing") as caught:
+        load(tmp_path, {"input": {}}).input.location(dataset)
+    assert caught.value.exit_code == 2
+
+
+def test_an_override_names_the_input_and_the_windows_of_the_features(tmp_path: Path) -> None:
+    settings = load(tmp_path, {}, "input.prints=/p.jsonl", "input.pays=pays.csv", "window=rolling", "window_weeks=1")
+    assert (settings.input.prints, settings.input.taps) == ("/p.jsonl", None)
+    assert settings.input.pays == str(Path.cwd() / "pays.csv")
+    assert (settings.window, settings.window_weeks) == ("rolling", 1)
+
+
 def test_an_empty_override_takes_an_optional_setting_away(tmp_path: Path) -> None:
     assert load(tmp_path, {"input": {"orders": "/in", "users": "/u.csv"}}, "input.users=").input.users is None
 
@@ -211,6 +251,8 @@ def test_an_empty_override_takes_an_optional_setting_away(tmp_path: Path) -> Non
         pytest.param("samples=[", "samples", id="no YAML at all"),
         pytest.param("samples=", "samples", id="nothing as number"),
         pytest.param("input.layout=csv", "input.layout", id="no such choice"),
+        pytest.param("window_weeks=three", "window_weeks", id="a word as number of weeks"),
+        pytest.param("min_week_share=half", "min_week_share", id="a word as share"),
         pytest.param("inputs.orders=/in", "inputs", id="no such section"),
         pytest.param("input.orders.path=/in", "--set input.orders.path", id="a section that is a value"),
     ],
@@ -280,6 +322,8 @@ def test_the_local_configuration_loads_without_an_environment() -> None:
     assert settings.output == str(root / "output")
     assert settings.rules == str(CONF / "rules.yaml")
     assert settings.input.orders == str(root / "sample_data/orders")
+    for dataset, name in (("prints", "prints.jsonl"), ("taps", "taps.jsonl"), ("pays", "pays.csv")):
+        assert settings.input.location(dataset) == str(root / "sample_data/value_props" / name)
     assert settings.spark["spark.sql.warehouse.dir"].endswith("spark-warehouse")
 
 
@@ -297,6 +341,8 @@ def test_a_cluster_differs_by_its_environment(name: str, environment: Mapping[st
     assert settings.warehouse == warehouse
     assert settings.output == "s3a://lake/out"
     assert settings.input.orders == "s3a://lake/in/orders"
+    for dataset in ("prints", "taps", "pays"):
+        assert settings.input.location(dataset) == f"s3a://lake/in/{dataset}"
     assert settings.spark == {}
     assert Path(settings.rules).is_file()
 

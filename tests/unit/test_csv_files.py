@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.csv_files import CsvRecord, check_headers, read_csv_records, split_csv
+from etl_lib.csv_files import CsvRecord, check_headers, read_csv_records, read_headers, split_csv
 from etl_lib.errors import SchemaError
 from etl_lib.json_files import RECORD_COLUMNS
 from etl_lib.landing import LandingFile, collected, landing_files
@@ -140,6 +140,16 @@ def test_headers_may_have_any_order_and_further_columns_are_counted(spark: Spark
     )
     assert check_headers(spark, files, COLUMNS) == {"note": 2, "colour": 1}
     assert check_headers(spark, [], COLUMNS) == {}
+
+
+def test_a_header_gives_the_names_of_its_columns_in_their_order() -> None:
+    lines = {"a": "price,sku,note,name", "b": '\ufeff"sku", name ,price', "c": 'sku,name,price,"a ""b"", c"'}
+    assert read_headers(lines, COLUMNS) == {
+        "a": ["price", "sku", "note", "name"],
+        "b": ["sku", "name", "price"],
+        "c": ["sku", "name", "price", 'a "b", c'],
+    }
+    assert read_headers({}, COLUMNS) == {}
 
 
 def test_every_header_that_does_not_fit_is_told_at_once(spark: SparkSession, tmp_path: Path) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from etl_lib.arguments import parse_arguments
+from etl_lib.arguments import Arguments, parse_feature_arguments, parse_order_arguments
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import LakehouseError
+from etl_lib.event_batch import EVENT_OUTCOMES
+from etl_lib.expectations import WEEK_RULES
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.rules import STRUCTURAL, RuleBook
 from etl_lib.schemas import ALL_TABLES, Table
@@ -26,6 +28,10 @@ README = ROOT / "README.md"
 DICTIONARY = ROOT / "docs" / "data-dictionary.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
+SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
+
+Parse = Callable[[Sequence[str]], Arguments]
+JOBS: dict[str, Parse] = {"jobs/orders.py": parse_order_arguments, "jobs/value_props.py": parse_feature_arguments}
 
 
 def named(page: Path) -> str:
@@ -101,6 +107,10 @@ def test_the_configuration_page_has_every_rule(dataset: str) -> None:
     assert listed == [(name, rule.severity, rule.message) for name, rule in book.of(dataset).items()]
 
 
+def test_the_configuration_page_has_every_rule_of_weeks() -> None:
+    assert {code(name): told for name, told in rows(section(CONFIGURATION, "### Rules of weeks"))} == WEEK_RULES
+
+
 def test_the_configuration_page_has_every_structural_rule() -> None:
     listed = {code(name): message for name, message in rows(section(CONFIGURATION, "### Structural rules"))}
     assert listed == STRUCTURAL
@@ -112,11 +122,18 @@ def test_the_configuration_page_has_every_variable() -> None:
     assert used == set(re.findall(r"\bORDERS_[A-Z_]+\b", section(CONFIGURATION, "### Variables")))
 
 
-def test_the_readme_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text))
+
+
+@pytest.mark.parametrize(
+    ("parse", "heading"), [(parse_order_arguments, "## Options"), (parse_feature_arguments, "### Its options")]
+)
+def test_the_readme_has_every_option(parse: Parse, heading: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        parse_arguments(["--help"], "orders", "")
-    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out))
-    assert {name for row in rows(section(README, "## Options")) for name in re.findall(r"--[a-z]+", row[0])} == options
+        parse(["--help"])
+    listed = "".join(row[0] for row in rows(section(README, heading)))
+    assert options_in(listed) == options_in(capsys.readouterr().out)
 
 
 def test_the_readme_has_every_exit_code() -> None:
@@ -124,9 +141,18 @@ def test_the_readme_has_every_exit_code() -> None:
     assert {int(found) for found in re.findall(r"^\| (\d) \|", section(README, "## Options"), re.MULTILINE)} == codes
 
 
+def test_the_readme_shows_the_beginning_of_the_features_of_the_sample() -> None:
+    def features(page: Path) -> str:
+        return page.read_text(encoding="utf-8").partition("```csv\n")[2].partition("```")[0]
+
+    assert features(README)
+    assert features(SAMPLE_OF_EVENTS).startswith(features(README))
+
+
 def test_the_architecture_names_every_outcome_and_every_module() -> None:
     text = ARCHITECTURE.read_text(encoding="utf-8")
     assert {code(row[0]) for row in rows(section(ARCHITECTURE, "## The way of a record"))} == set(OUTCOMES)
+    assert {code(row[0]) for row in rows(section(ARCHITECTURE, "## The way of an event"))} == set(EVENT_OUTCOMES)
     modules = {path.stem for path in (ROOT / "etl_lib").glob("*.py")} - {"__init__"}
     assert {module for module in modules if f"`{module}`" not in text} == set()
 
@@ -155,8 +181,7 @@ def test_a_command_has_the_options_and_settings_of_its_job(
     if script == "jobs/query.py":
         assert query.parse_arguments(arguments).file.exists()
     else:
-        assert script == "jobs/orders.py"
-        given = parse_arguments(arguments, "orders", "")
+        given = JOBS[script](arguments)
         load_settings(Settings, given.config, given.overrides)
 
 

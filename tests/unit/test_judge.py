@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,11 @@ from pyspark.sql import functions as F
 
 from etl_lib.config_file import load_settings
 from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
-from etl_lib.judge import Window, judge
+from etl_lib.event_records import PAY_COLUMNS, parse_pays, parse_views
+from etl_lib.judge import Window, holds_all, judge
 from etl_lib.landing import FILE_COLUMNS
 from etl_lib.order_records import parse_orders
-from etl_lib.rules import Rule, RuleBook
+from etl_lib.rules import STRUCTURAL, STRUCTURAL_OF, Rule, RuleBook
 from tests.frames import assert_same, frame
 
 PARSED = "id STRING, raw STRING, read_error STRING, parse_error STRING, key STRING, version_at TIMESTAMP, n INT"
@@ -207,6 +208,108 @@ def test_each_rule_of_a_dimension_is_broken_by_a_line_that_breaks_nothing_else(
     assert {rule for _, broken in cases for rule in broken} == set(RULE_BOOK.of(dataset))
     refusing = {name for name, rule in RULE_BOOK.of(dataset).items() if rule.severity != "warn"}
     assert [row["outcome"] for row in found] == ["rejected" if refusing & set(broken) else None for _, broken in cases]
+
+
+TODAY = datetime.now(UTC).date()
+VIEW: Mapping[str, Any] = {"day": "2020-11-01", "user_id": 98702}
+PLACE: Mapping[str, Any] = {"position": 0, "value_prop": "point"}
+VIEW_CASES: list[tuple[Mapping[str, Any], Mapping[str, Any], list[str]]] = [
+    ({}, {}, []),
+    ({"user_id": "98702", "day": "1900-01-01", "note": 1}, {"position": "3", "value_prop": "transport"}, []),
+    ({}, {"position": -(2**31)}, ["position_not_negative"]),
+    ({}, {"position": None}, ["position_given"]),
+    ({}, {"value_prop": "gift_card"}, ["value_prop_known"]),
+    ({}, {"value_prop": "Point"}, ["value_prop_known"]),
+    ({"user_id": None}, {}, ["user_id_given"]),
+    ({"user_id": ""}, {}, ["user_id_given"]),
+    ({}, {"value_prop": None}, ["value_prop_given"]),
+    ({}, {"value_prop": ""}, ["value_prop_given"]),
+    ({"day": None}, {}, ["day_given"]),
+    ({"day": ""}, {}, ["day_is_date"]),
+    ({"day": "2020-11-31"}, {}, ["day_is_date"]),
+    ({"day": 20201101}, {}, ["day_is_date"]),
+    ({"day": "2020-11-01\n"}, {}, ["day_is_date"]),
+    ({"day": str(TODAY)}, {}, []),
+    ({"day": str(TODAY + timedelta(days=3))}, {}, ["day_not_in_future"]),
+    ({}, {"position": 1.5}, ["position_is_whole"]),
+    ({}, {"position": 2**31}, ["position_is_whole"]),
+    ({}, {"position": ""}, ["position_is_whole"]),
+    ({}, {"position": True}, ["position_is_whole"]),
+]
+
+
+@pytest.mark.parametrize("dataset", ["prints", "taps"])
+def test_each_rule_of_prints_and_taps_is_broken_by_a_record_that_breaks_nothing_else(
+    spark: SparkSession, dataset: str
+) -> None:
+    cases = [
+        (json.dumps({**VIEW, **changes, "event_data": {**PLACE, **place}}), rules)
+        for changes, place, rules in VIEW_CASES
+    ]
+    records = frame(spark, "raw STRING, read_error STRING", *((raw, None) for raw, _ in cases))
+    agree_on_events(parse_views(records), dataset, cases)
+
+
+PAY = ("2020-11-01", "12.5", "98702", "point")
+PAY_CASES: list[tuple[tuple[str | None, ...], list[str]]] = [
+    (PAY, []),
+    (("1900-01-01", "0", "u", "transport"), []),
+    ((str(TODAY), "1e2", "u", "send_money"), []),
+    ((PAY[0], "-0.0001", *PAY[2:]), ["total_not_negative"]),
+    ((*PAY[:3], "gift_card"), ["value_prop_known"]),
+    ((*PAY[:2], None, PAY[3]), ["user_id_given"]),
+    ((*PAY[:3], None), ["value_prop_given"]),
+    ((None, *PAY[1:]), ["day_given"]),
+    (("2020-11-31", *PAY[1:]), ["day_is_date"]),
+    (("01.11.2020", *PAY[1:]), ["day_is_date"]),
+    ((str(TODAY + timedelta(days=3)), *PAY[1:]), ["day_not_in_future"]),
+    ((PAY[0], None, *PAY[2:]), ["total_given"]),
+    ((PAY[0], "free", *PAY[2:]), ["total_is_exact"]),
+    ((PAY[0], "0.00001", *PAY[2:]), ["total_is_exact"]),
+    ((PAY[0], "100000000000000", *PAY[2:]), ["total_is_exact"]),
+]
+
+
+def test_each_rule_of_pays_is_broken_by_a_line_that_breaks_nothing_else(spark: SparkSession) -> None:
+    given = ", ".join(f"{name}: STRING" for name in PAY_COLUMNS)
+    cases = [(",".join(field or "" for field in line), rules) for line, rules in PAY_CASES]
+    rows = [(raw, None, line) for (raw, _), (line, _) in zip(cases, PAY_CASES, strict=True)]
+    records = frame(spark, f"raw STRING, read_error STRING, given STRUCT<{given}>", *rows)
+    agree_on_events(parse_pays(records), "pays", cases)
+
+
+def agree_on_events(parsed: DataFrame, dataset: str, cases: list[tuple[str, list[str]]]) -> None:
+    """Every record breaks just these rules, all rules occur, and the first look lets pass just what breaks none."""
+    rules = RULE_BOOK.of(dataset)
+    rows = judge(parsed.withColumn("holds_all", holds_all(rules)), rules).collect()
+    assert [(row["raw"], row["broken_rules"]) for row in rows] == cases
+    assert {rule for _, broken in cases for rule in broken} == set(rules)
+    refusing = {name for name, rule in rules.items() if rule.severity != "warn"}
+    assert [row["outcome"] for row in rows] == ["rejected" if refusing & set(broken) else None for _, broken in cases]
+    assert [row["holds_all"] for row in rows] == [not broken for _, broken in cases]
+
+
+def test_a_record_holds_all_rules_unless_one_is_broken_or_unknown(spark: SparkSession) -> None:
+    found = frame(spark, "n INT", (1,), (10,), (0,), (-5,), (None,))
+    assert_same(
+        found.select("n", holds_all(RULES).alias("holds"), holds_all({}).alias("without rules")),
+        frame(
+            spark,
+            "n INT, holds BOOLEAN, `without rules` BOOLEAN",
+            *[(1, True, True), (10, False, True), (0, False, True), (-5, False, True), (None, False, True)],
+        ),
+    )
+
+
+def test_every_dataset_has_structural_rules_that_are_known() -> None:
+    assert set(STRUCTURAL_OF) == set(RuleBook.model_fields)
+    assert {name for names in STRUCTURAL_OF.values() for name in names} == set(STRUCTURAL)
+    for dataset in ("prints", "taps"):
+        assert set(STRUCTURAL) - set(STRUCTURAL_OF[dataset]) == {"malformed_csv", "wrong_column_count", "broken_array"}
+    assert set(STRUCTURAL_OF["pays"]) == {
+        *("not_utf8", "nul_in_text", "no_key"),
+        *("malformed_csv", "wrong_column_count"),
+    }
 
 
 def test_a_line_that_is_no_csv_breaks_the_structural_rule_alone(spark: SparkSession) -> None:

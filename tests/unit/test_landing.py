@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.errors import ConfigError
 from etl_lib.landing import (
+    FEW,
     LandingFile,
     collected,
     file_columns,
@@ -106,7 +108,32 @@ def test_exactly_the_listed_files_are_read(spark: SparkSession, tmp_path: Path) 
     ]
     lines = read_text(spark, listed)
     assert {row["raw"] for row in lines.collect()} == {"orders[1].json", "{a,b}.json", "q?.json", "s*.json"}
-    assert first_lines(lines) == {file.path: Path(file.path).name for file in listed}
+    assert first_lines(spark, listed) == {file.path: Path(file.path).name for file in listed}
+
+
+@pytest.mark.parametrize("copies", [pytest.param(1, id="few files"), pytest.param(FEW, id="many files")])
+def test_the_first_line_of_each_file_is_the_first_with_something_in_it(
+    spark: SparkSession, tmp_path: Path, copies: int
+) -> None:
+    contents = {
+        "plain.csv": b"a,b\n1,2\n",
+        "marked.csv": b"\xef\xbb\xbfa,b\r\n1,2\r\n",
+        "late.csv": b"\n \t\r\na,b\n1,2\n",
+        "alone.csv": b"a,b",
+        "packed.csv.gz": gzip.compress(b"\na,b\n1,2\n"),
+        "long.csv": b"x" * 70_000 + b"\n1\n",
+        "blank.csv": b"\n\n",
+    }
+    for copy in range(copies):
+        for name, content in contents.items():
+            (tmp_path / f"{copy}").mkdir(exist_ok=True)
+            (tmp_path / f"{copy}" / name).write_bytes(content)
+    files = collected(landing_files(spark, str(tmp_path), "input.pays"))
+    assert len(files) > FEW or copies == 1
+    lines = {"plain": "a,b", "marked": "a,b", "late": "a,b", "alone": "a,b", "packed": "a,b", "long": "x" * 65_536}
+    found = {file.path: line for file in files if (line := lines.get(Path(file.path).name.split(".")[0]))}
+    assert first_lines(spark, files) == found
+    assert first_lines(spark, []) == {}
 
 
 def test_blank_is_nothing_but_white_space_of_json(spark: SparkSession) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from etl_lib.batch import Batch, DatasetCounts
+from etl_lib.batch import Batch, OrderCounts
+from etl_lib.config import Inputs, Settings
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.plan import print_plan
 from etl_lib.report import (
@@ -31,12 +32,12 @@ class StagedRun:
     run_id = "run-1"
 
 
-def batch(**counts: DatasetCounts) -> Batch:
+def batch(**counts: OrderCounts) -> Batch:
     dates = {date(2024, 5, 2): Counter(updated=1), date(2024, 5, 1): Counter(inserted=1)}
     return Batch(StagedRun(), counts, dates, {})  # type: ignore[arg-type]
 
 
-ORDERS = DatasetCounts(
+ORDERS = OrderCounts(
     outcomes=Counter(inserted=1000, updated=200, unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7),
     rules=Counter(price_given=3, order_id_given=7),
     unknown_fields=Counter({"channel": 2, "metadata.utm": 1}),
@@ -61,7 +62,8 @@ METRICS: dict[str, Any] = {
 
 def summary(metrics: dict[str, Any], output: str = "/out", warehouse: str = "/wh") -> str:
     stream = StringIO()
-    print_summary(metrics, output, warehouse, stream)
+    settings = Settings(warehouse=warehouse, output=output, rules="/rules.yaml", input=Inputs())
+    print_summary(metrics, settings, stream)
     return stream.getvalue()
 
 
@@ -105,14 +107,14 @@ def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
 
 
 def test_a_batch_without_orders_has_every_number_at_zero() -> None:
-    metrics = batch_metrics(batch(users=DatasetCounts(Counter(inserted=1))), ROWS)
+    metrics = batch_metrics(batch(users=OrderCounts(Counter(inserted=1))), ROWS)
     assert (metrics["input_orders"], metrics["valid_orders"], metrics["conflicts"]) == (0, 0, 0)
     assert metrics["outcomes"] == dict.fromkeys(OUTCOMES, 0)
     assert metrics["datasets"]["users"]["outcomes"] == {**dict.fromkeys(OUTCOMES, 0), "inserted": 1}
 
 
 def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() -> None:
-    users = DatasetCounts(Counter(inserted=3))
+    users = OrderCounts(Counter(inserted=3))
     metrics = {**METRICS, **batch_metrics(batch(orders=ORDERS, users=users), ROWS)}
     told = summary(metrics)
     assert "Run run-1 done in 12.5 s" in told
@@ -131,7 +133,7 @@ def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() ->
 
 
 def test_an_outcome_that_no_record_has_is_left_out() -> None:
-    stale = batch(orders=DatasetCounts(Counter(stale=1)))
+    stale = batch(orders=OrderCounts(Counter(stale=1)))
     metrics = {**METRICS, **batch_metrics(stale, ROWS)}
     told = summary(metrics)
     assert "stale" in told
@@ -148,7 +150,7 @@ def test_a_run_without_new_files_says_so_and_names_the_runs_it_finished() -> Non
 
 @pytest.mark.parametrize("name", ["[bold]A[/bold]", "[/]", "[/red]", "A[red]1", ":smile:", "A[1]"])
 def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
-    orders = DatasetCounts(
+    orders = OrderCounts(
         Counter(inserted=1),
         rules=Counter({name: 1}),
         unknown_fields=Counter({name: 1}),
@@ -166,7 +168,7 @@ def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
 def test_a_plan_that_changes_nothing_says_what_is_left_alone_and_why() -> None:
     stream = StringIO()
     counts = Counter(unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7)
-    print_plan(batch(orders=DatasetCounts(counts)), 20, stream)
+    print_plan(batch(orders=OrderCounts(counts)), 20, stream)
     told = stream.getvalue()
     for outcome, number in counts.items():
         assert f"  = {number} orders {outcome}: {MEANINGS[outcome]}\n" in told

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.values import content_hash, has_zone, iso_time, money, whole_number
+from etl_lib.values import content_hash, has_zone, iso_date, iso_time, money, whole_number
 from tests.frames import assert_same, frame
 
 
@@ -32,6 +33,10 @@ def test_money_keeps_every_digit_or_gives_null(spark: SparkSession) -> None:
         ("1,25", None),
         (" 1", None),
         ("+1", None),
+        ("12\n", None),
+        ("1e2\n", None),
+        ("\n12", None),
+        ("12\r\n", None),
         ("", None),
         (None, None),
     ]
@@ -51,6 +56,12 @@ def test_whole_number_is_an_int_of_32_bits(spark: SparkSession) -> None:
         ("2147483648", None),
         ("1.5", None),
         ("two", None),
+        ("12\n", None),
+        ("2.0\n", None),
+        ("-2147483648", -2147483648),
+        ("-2147483649", None),
+        ("4294967297", None),
+        ("2e0", 2),
         (None, None),
     ]
     texts = frame(spark, "text STRING", *((text,) for text, _ in cases))
@@ -78,6 +89,9 @@ TIMES = [
     ("12:00", None, False),
     ("now", None, False),
     ("2024", None, False),
+    ("2024-05-01\n", None, False),
+    ("2024-05-01T10:00:00Z\n", None, False),
+    ("2024-05-01T10:00Z\n", None, False),
 ]
 
 
@@ -85,6 +99,35 @@ def test_iso_times_become_utc_and_everything_else_null(spark: SparkSession) -> N
     texts = frame(spark, "text STRING", *((text,) for text, _, _ in TIMES))
     actual = texts.select("text", iso_time(F.col("text")).cast("string").alias("utc"))
     assert_same(actual, frame(spark, "text STRING, utc STRING", *((text, utc) for text, utc, _ in TIMES)))
+
+
+def test_a_date_is_exactly_that_and_everything_else_null(spark: SparkSession) -> None:
+    cases = [
+        ("2020-11-01", date(2020, 11, 1)),
+        ("2020-02-29", date(2020, 2, 29)),
+        ("1900-01-01", date(1900, 1, 1)),
+        ("9999-12-31", date(9999, 12, 31)),
+        ("2021-02-29", None),
+        ("2020-13-01", None),
+        ("2020-11-00", None),
+        ("1899-12-31", None),
+        ("0000-01-01", None),
+        ("10000-01-01", None),
+        ("2020-11-1", None),
+        ("20201101", None),
+        ("2020-11-01T00:00:00Z", None),
+        ("2020-11-01 ", None),
+        ("2020-11-01\n", None),
+        (" 2020-11-01", None),
+        ("+2020-11-01", None),
+        ("\u0662020-11-01", None),
+        ("now", None),
+        ("", None),
+        (None, None),
+    ]
+    texts = frame(spark, "text STRING", *((text,) for text, _ in cases))
+    actual = texts.select("text", iso_date(F.col("text")).alias("value"))
+    assert_same(actual, frame(spark, "text STRING, value DATE", *cases))
 
 
 def test_a_time_says_whether_it_has_a_zone(spark: SparkSession) -> None:

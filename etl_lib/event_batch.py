@@ -1,0 +1,139 @@
+"""What the stage of the value-props job holds, in numbers: records by outcome, rule and day."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from etl_lib.batch import DatasetCounts, count_drift, sample_keys
+from etl_lib.event_records import DATASETS
+from etl_lib.stage import BLANK, HEADER, Stage
+
+VALID = "valid"
+EVENT_OUTCOMES = (VALID, "rejected")
+SET_ASIDE = "set_aside"
+"""The outcome of a line until the second look."""
+
+
+@dataclass(frozen=True)
+class EventStage(Stage):
+    """The staged events of one run; a line that was set aside is the row that the second look has made of it."""
+
+    @property
+    def rows(self) -> DataFrame:
+        """All rows but the lines that were set aside."""
+        return self.all_rows.where(F.col("outcome") != SET_ASIDE)
+
+    @property
+    def all_rows(self) -> DataFrame:
+        """All rows of this run, in the columns of etl_events."""
+        return super().rows
+
+    def set_aside(self, datasets: Sequence[str]) -> DataFrame:
+        """The lines that the first look left for the second."""
+        return self.all_rows.where((F.col("outcome") == SET_ASIDE) & F.col("dataset").isin(list(datasets)))
+
+
+@dataclass
+class EventCounts(DatasetCounts):
+    """The records of one dataset of events."""
+
+    days: Counter[date] = field(default_factory=Counter)
+    """Valid records by their day."""
+    headers: int = 0
+    set_aside: int = 0
+    """Lines that the first look left for the second."""
+
+    @property
+    def no_records(self) -> int:
+        """The lines that are no records."""
+        return self.headers + self.blank
+
+    @property
+    def lines(self) -> int:
+        """All lines."""
+        return self.records + self.no_records
+
+
+@dataclass
+class FileCounts:
+    """The records of one file, and the first and last day of the valid ones."""
+
+    records: int = 0
+    first_day: date | None = None
+    last_day: date | None = None
+
+    def add(self, records: int, day: date | None) -> None:
+        """Count records of one day, or of none."""
+        self.records += records
+        if day is not None:
+            self.first_day = min(self.first_day or day, day)
+            self.last_day = max(self.last_day or day, day)
+
+
+@dataclass
+class EventBatch:
+    """The staged events of a run with their counts; each dataset has an entry."""
+
+    stage: EventStage
+    datasets: dict[str, EventCounts]
+    samples: dict[tuple[str, str], list[str]]
+    read: dict[str, int] = field(default_factory=dict)
+    files: dict[tuple[str, str], FileCounts] = field(default_factory=dict)
+    """The records of each (dataset, path)."""
+    repeated_headers: int = 0
+
+    @property
+    def last_print_day(self) -> date | None:
+        """The latest day among the valid prints: to here the data covers its weeks."""
+        return max(self.datasets["prints"].days, default=None)
+
+
+def count_events(stage: EventStage, samples: int) -> EventBatch:
+    """Count a stage of events: one pass for all numbers, and one more each for samples and drift if there are any."""
+    datasets = {dataset: EventCounts() for dataset in DATASETS}
+    files: dict[tuple[str, str], FileCounts] = {}
+    tallied = (
+        stage.all_rows.withColumn("has_drift", F.col("unknown_fields").isNotNull())
+        .groupBy("dataset", "source_file", "outcome", "broken_rules", "day", "has_drift")
+        .count()
+    )
+    drifted = False
+    for row in tallied.collect():
+        counts, outcome, records = datasets[row["dataset"]], row["outcome"], row["count"]
+        drifted = drifted or row["has_drift"]
+        if outcome in EVENT_OUTCOMES:
+            counts.outcomes[outcome] += records
+            counts.rules.update(dict.fromkeys(row["broken_rules"] or (), records))
+            of_file = files.setdefault((row["dataset"], row["source_file"]), FileCounts())
+            of_file.add(records, row["day"] if outcome == VALID else None)
+        if outcome == VALID:
+            counts.days[row["day"]] += records
+        counts.blank += records if outcome == BLANK else 0
+        counts.headers += records if outcome == HEADER else 0
+        counts.set_aside += records if outcome == SET_ASIDE else 0
+    if drifted:
+        count_drift(stage, datasets)
+    any_broken = any(counts.rules for counts in datasets.values())
+    return EventBatch(stage, datasets, sample_keys(stage, samples) if any_broken else {}, files=files)
+
+
+def valid_events(stage: Stage) -> DataFrame:
+    """The valid events: dataset, day, user_id, value_prop, position, amount."""
+    valid = stage.rows.where(F.col("outcome") == VALID)
+    return valid.select("dataset", "day", "user_id", "value_prop", "position", "amount")
+
+
+def count_duplicates(stage: Stage) -> Counter[str]:
+    """How many valid records of each dataset repeat the exact text of another one: all but one of each text.
+
+    Texts are told apart by a hash of 64 bits: among a billion the count may be one off, in one of forty runs.
+    """
+    texts = stage.rows.where(F.col("outcome") == VALID).groupBy("dataset", "content_hash").count()
+    surplus = texts.groupBy("dataset").agg(F.sum(F.col("count") - 1).alias("surplus"))
+    return Counter({row["dataset"]: row["surplus"] for row in surplus.collect()})

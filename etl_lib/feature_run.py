@@ -1,0 +1,146 @@
+"""One run of value_props after its stage: gates, target weeks, and then the plan or the weeks themselves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import date, timedelta
+from functools import partial
+
+import structlog
+
+from etl_lib.apply_features import FILES, publish_file, replace_weeks, written_weeks
+from etl_lib.arguments import FeatureArguments
+from etl_lib.errors import ConfigError, LakehouseError, QualityGateError
+from etl_lib.event_batch import EventBatch, FileCounts, count_duplicates
+from etl_lib.event_records import DATASETS
+from etl_lib.event_staging import Files
+from etl_lib.expectations import WEEK_RULES, week_results
+from etl_lib.feature_report import batch_metrics, print_plan, row_metrics, warnings, window_metrics
+from etl_lib.gates import accounting_problem, quality_problem
+from etl_lib.ledger import (
+    DONE,
+    FAILED,
+    PLANNED,
+    RuleResult,
+    RunEntry,
+    add_files,
+    known_versions,
+    rule_results,
+    write_rule_results,
+    write_run,
+)
+from etl_lib.quarantine import apply_quarantine
+from etl_lib.rules import Rule
+from etl_lib.run import Run, step
+from etl_lib.schemas import QUARANTINE, VALUE_PROP_FEATURES
+from etl_lib.together import together
+from etl_lib.weeks import Windows, target_week, week_of, weeks_between
+
+log = structlog.get_logger(__name__)
+
+CHANGED_TABLES = (VALUE_PROP_FEATURES, QUARANTINE)
+
+
+def pass_gates(run: Run, batch: EventBatch) -> None:
+    """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
+    run.metrics.update(batch_metrics(batch))
+    error = accounting_problem(batch) or quality_problem(run, batch, DATASETS)
+    if error is not None:
+        _record_failure(run, batch, error)
+        raise error
+
+
+def windows_of(run: Run, batch: EventBatch, arguments: FeatureArguments) -> tuple[date, Windows]:
+    """The reference date and the target weeks with their windows; QualityGateError when nothing tells the date."""
+    settings, covered_to = run.settings, batch.last_print_day
+    reference = arguments.as_of or covered_to or arguments.last
+    if reference is None:
+        error = QualityGateError("no print is valid, so there is no reference date: mend input.prints or give --as-of")
+        _record_failure(run, batch, error)
+        raise error
+    if arguments.first is None:
+        weeks = [target_week(reference, covered_to, settings.target_week)]
+    else:
+        weeks = weeks_between(arguments.first, arguments.last or reference)
+    if not weeks:
+        raise ConfigError(f"--from {arguments.first} is after the reference date {reference}: give --to as well")
+    return reference, Windows(tuple(weeks), settings.window, settings.window_weeks)
+
+
+def plan_weeks(run: Run, batch: EventBatch, windows: Windows, reference: date) -> None:
+    """Show what the run would replace and enter it as a plan; no feature and no file changes."""
+    run.metrics.update(window_metrics(batch, windows, reference), status=PLANNED)
+    _warn(run, batch, windows)
+    prints = batch.datasets["prints"].days
+    now = written_weeks(run.warehouse, windows)
+    weeks = {
+        week.isoformat(): (now[week.isoformat()]["rows"], sum(n for day, n in prints.items() if week_of(day) == week))
+        for week in windows.weeks
+    }
+    run.metrics["weeks"] = {week: {"rows_now": rows, "rows": then} for week, (rows, then) in weeks.items()}
+    versions = run.warehouse.versions(CHANGED_TABLES)
+    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
+    if not run.arguments.as_json:
+        print_plan(run.metrics, weeks, sys.stdout)
+
+
+def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, reference: date) -> None:
+    """Replace the target weeks in the table, then the files, and the ledger very last.
+
+    Each step replaces or is skipped when it is done, so a run that was cut off is mended by running it again.
+    """
+    warehouse, metrics, output = run.warehouse, run.metrics, run.settings.output
+    with step("quarantine") as told:
+        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
+        apply_quarantine(batch, _rules(run))
+    with step("features") as told:
+        _, duplicates = together(lambda: replace_weeks(batch, windows), lambda: count_duplicates(batch.stage))
+        weeks = written_weeks(warehouse, windows)
+        told["rows"] = sum(week["rows"] for week in weeks.values())
+    results = [*rule_results(batch, _rules(run)), *_warn(run, batch, windows)]
+    with step("publish"):
+        *published, versions, _, _ = together(
+            *(partial(publish_file, warehouse, windows, output, name) for name in FILES),
+            lambda: warehouse.versions(CHANGED_TABLES),
+            lambda: write_rule_results(batch.stage, results),
+            lambda: _write_files(run, files, batch),
+        )
+    with step("ledger"):
+        metrics.update(window_metrics(batch, windows, reference), **row_metrics(weeks, duplicates))
+        metrics.update(status=DONE, files=published, versions=versions)
+        write_run(warehouse, RunEntry(run.manifest, DONE, metrics, {}, versions))
+
+
+def _write_files(run: Run, files: Files, batch: EventBatch) -> None:
+    """Add the file versions that the ledger does not have."""
+    known = known_versions(run.warehouse, DATASETS)
+    rows = []
+    for dataset, some in files.items():
+        for file in some:
+            version = (dataset, file.path, file.size, file.modified_at)
+            counts = batch.files.get((dataset, file.path), FileCounts())
+            if version not in known:
+                rows.append((*version, run.run_id, counts.records, _micros(counts.first_day), _micros(counts.last_day)))
+    add_files(run.warehouse, rows)
+
+
+def _micros(day: date | None) -> int | None:
+    return None if day is None else (day - date(1970, 1, 1)) // timedelta(microseconds=1)
+
+
+def _warn(run: Run, batch: EventBatch, windows: Windows) -> list[RuleResult]:
+    results = week_results(batch.datasets["prints"].days, windows, run.settings.min_week_share)
+    run.metrics["warnings"] = warnings(results, WEEK_RULES)
+    for warning in run.metrics["warnings"]:
+        log.warning(warning)
+    return results
+
+
+def _record_failure(run: Run, batch: EventBatch, error: LakehouseError) -> None:
+    write_rule_results(batch.stage, rule_results(batch, _rules(run)))
+    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, str(error)))
+
+
+def _rules(run: Run) -> dict[str, Mapping[str, Rule]]:
+    return {dataset: run.rules.of(dataset) for dataset in DATASETS}

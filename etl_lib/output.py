@@ -1,0 +1,43 @@
+"""Files for people and other systems beside the tables, on any file system that pyarrow knows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow.fs as pafs
+from pyspark.sql import DataFrame
+
+from etl_lib.errors import LakehouseError
+from etl_lib.lock import local_folder
+
+
+def write_text(path: str, text: str) -> None:
+    """Write one text file, and its folder if there is none."""
+    system, inner = _located(path)
+    system.create_dir(inner.rpartition("/")[0], recursive=True)
+    with system.open_output_stream(inner) as stream:
+        stream.write(text.encode())
+
+
+def write_single_file(frame: DataFrame, path: str, kind: str, options: Mapping[str, str]) -> None:
+    """Write a frame as one file with exactly this name, in the order of its rows, by one task.
+
+    A reader finds the old file or the new one: it is written beside and moved (copied, on an object store).
+    """
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/_{name}.writing"
+    frame.coalesce(1).write.format(kind).options(**options).mode("overwrite").save(beside)
+    system, inner = _located(beside)
+    parts = [found.path for found in system.get_file_info(pafs.FileSelector(inner)) if found.base_name[:5] == "part-"]
+    if len(parts) != 1:
+        raise LakehouseError(f"{path}: expected one file in {beside}, found {len(parts)}; is this folder shared?")
+    system.move(parts[0], _located(path)[1])
+    system.delete_dir(inner)
+
+
+def _located(path: str) -> tuple[pafs.FileSystem, str]:
+    if (local := local_folder(path)) is not None:
+        return pafs.LocalFileSystem(), str(local)
+    # pyarrow calls S3 by its own name
+    system, inner = pafs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
+    return system, inner

@@ -1,0 +1,154 @@
+"""What a person reads of a run of value_props: its summary and its plan."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from io import StringIO
+from typing import Any
+
+import pytest
+
+from etl_lib.config import Inputs, Settings
+from etl_lib.event_batch import EventBatch, EventCounts
+from etl_lib.event_records import DATASETS
+from etl_lib.feature_report import (
+    MEANINGS,
+    batch_metrics,
+    print_plan,
+    print_summary,
+    row_metrics,
+    warnings,
+    window_metrics,
+)
+from etl_lib.ledger import RuleResult
+from etl_lib.weeks import Windows
+
+MONDAY = date(2020, 11, 23)
+WINDOWS = Windows((date(2020, 11, 16), MONDAY), "calendar", 3)
+PRINTS = EventCounts(
+    outcomes=Counter(valid=1200, rejected=34),
+    rules=Counter(day_is_date=34, position_given=5),
+    unknown_fields=Counter({"event_data.campaign": 2}),
+    blank=3,
+    days=Counter({MONDAY: 1100, date(2020, 11, 28): 100}),
+)
+PAYS = EventCounts(
+    outcomes=Counter(valid=60, rejected=0),
+    blank=1,
+    days=Counter(
+        {
+            date(2020, 10, 25): 1,
+            date(2020, 10, 26): 2,
+            date(2020, 11, 22): 4,
+            date(2020, 11, 23): 8,
+            date(2020, 12, 24): 16,
+        }
+    ),
+)
+WEEKS = {"2020-11-16": {"rows": 0, "clicked_rows": 0}, "2020-11-23": {"rows": 1200, "clicked_rows": 77}}
+
+
+def batch(prints: EventCounts = PRINTS, pays: EventCounts = PAYS) -> EventBatch:
+    return EventBatch(None, {"prints": prints, "taps": EventCounts(), "pays": pays}, {})  # type: ignore[arg-type]
+
+
+def metrics(**others: Any) -> dict[str, Any]:
+    told = {"run_id": "run-1", "status": "done", "duration_s": 12.5, "warnings": [], "files": ["/out/final.csv"]}
+    found = batch_metrics(batch()) | window_metrics(batch(), WINDOWS, date(2020, 11, 28))
+    return {**told, **found, **row_metrics(WEEKS, Counter(prints=2)), **others}
+
+
+def summary(found: dict[str, Any], output: str = "/out") -> str:
+    stream = StringIO()
+    print_summary(found, Settings(warehouse="/wh", output=output, rules="/r.yaml", input=Inputs()), stream)
+    return stream.getvalue()
+
+
+def cells(text: str) -> list[list[str]]:
+    """The cells of the rows of all tables."""
+    return [[cell.strip() for cell in line.strip("│").split("│")] for line in text.splitlines() if line.startswith("│")]
+
+
+def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
+    found = metrics()
+    for dataset, numbers in zip(DATASETS, ((1234, 1200, 34), (0, 0, 0), (60, 60, 0)), strict=True):
+        assert tuple(found[f"{kind}_{dataset}"] for kind in ("input", "valid", "rejected")) == numbers
+    assert found["outcomes"] == {"valid": 1260, "rejected": 34}
+    assert found["blank_lines"] == 4
+    assert found["datasets"]["prints"]["rules"] == {"day_is_date": 34, "position_given": 5}
+    assert (found["rows"], found["clicked_rows"]) == (1200, 77)
+    assert [found[f"duplicate_{dataset}"] for dataset in DATASETS] == [2, 0, 0]
+
+
+def test_the_windows_of_several_weeks_reach_from_the_first_to_the_last() -> None:
+    found = metrics()
+    assert (found["target_week"], found["target_weeks"]) == ("2020-11-23", ["2020-11-16", "2020-11-23"])
+    assert (found["reference_date"], found["target_week_complete"]) == ("2020-11-28", False)
+    assert (found["window_first_day"], found["window_last_day"]) == ("2020-10-26", "2020-11-22")
+    assert (found["pays_before_windows"], found["pays_after_windows"]) == (1, 24)
+    rolling = window_metrics(batch(), Windows(WINDOWS.weeks, "rolling", 1), MONDAY)
+    assert (rolling["window_first_day"], rolling["window_last_day"]) == ("2020-11-09", "2020-11-28")
+    assert (rolling["pays_before_windows"], rolling["pays_after_windows"]) == (3, 16)
+
+
+def test_the_week_is_complete_when_there_is_a_print_of_its_sunday_or_later() -> None:
+    def complete(*days: date) -> bool:
+        prints = EventCounts(outcomes=Counter(valid=len(days)), days=Counter(days))
+        return bool(window_metrics(batch(prints), WINDOWS, MONDAY)["target_week_complete"])
+
+    assert [complete(date(2020, 11, 28)), complete(date(2020, 11, 29)), complete(date(2021, 1, 1))] == [
+        *(False, True),
+        True,
+    ]
+    assert not complete()
+
+
+def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_places() -> None:
+    told = summary(metrics(warnings=["the week has no prints: 2020-11-16"]))
+    assert "Run run-1 done in 12.5 s" in told
+    assert ["valid", "1,200", "60", MEANINGS["valid"]] in cells(told)
+    assert ["rejected", "34", "0", MEANINGS["rejected"]] in cells(told)
+    assert ["input", "1,234", "60", "the sum"] in cells(told)
+    assert ["prints", "day_is_date", "34"] in cells(told)
+    assert ["2020-11-16", "0", "0"] in cells(told)
+    assert ["2020-11-23", "1,200", "77"] in cells(told)
+    assert "Reference date 2020-11-28, window calendar, 3 weeks: 2020-10-26 to 2020-11-22\n" in told
+    assert "Pays before the windows 1, after them 24; exact duplicates: 2 prints, 0 taps, 0 pays\n" in told
+    assert "Warning the week has no prints: 2020-11-16\n" in told
+    assert "Schema drift in prints, fields that no table has: event_data.campaign (2)" in told
+    assert "File     /out/final.csv\n" in told
+    assert "Tables   /wh\nMetrics  /out/metrics.json\n         /out/runs/run-1/metrics.json\n" in told
+
+
+@pytest.mark.parametrize("name", ["[bold]A[/bold]", "[/]", "[/red]", ":smile:", "A[1]"])
+def test_names_from_outside_are_shown_as_they_are(name: str) -> None:
+    prints = EventCounts(Counter(valid=1), Counter({name: 1}), Counter({name: 1}))
+    found = metrics(**batch_metrics(batch(prints)), files=[f"/out/{name}/final.csv"])
+    told = summary(found, output=f"/out/{name}")
+    assert f"File     /out/{name}/final.csv\n" in told
+    assert f"no table has: {name} (1)\n" in told
+    assert ["prints", name, "1"] in cells(told)
+
+
+def test_a_plan_tells_the_rows_now_and_then_of_each_week() -> None:
+    stream = StringIO()
+    found = metrics(status="planned", warnings=["the week has no prints: 2020-11-16"])
+    print_plan(found, {"2020-11-16": (1500, 0), "2020-11-23": (0, 1200)}, stream)
+    told = stream.getvalue()
+    assert "Plan run-1: what the run would do" in told
+    assert ["2020-11-16", "1,500", "0"] in cells(told)
+    assert ["2020-11-23", "0", "1,200"] in cells(told)
+    assert ["rejected", "34", "0", "in quarantine"] in cells(told)
+    assert "Warning the week has no prints: 2020-11-16\n" in told
+    assert "The plan changed no feature" in told
+
+
+def test_just_the_rules_that_a_week_broke_are_warnings() -> None:
+    results = [
+        RuleResult("prints", "week_has_prints", "warn", 4, 2, ["2020-11-02", "2020-11-09"]),
+        RuleResult("prints", "week_not_thin", "warn", 4, 0, []),
+    ]
+    assert warnings(results, {"week_has_prints": "no prints", "week_not_thin": "thin"}) == [
+        "no prints: 2020-11-02, 2020-11-09"
+    ]
