@@ -56,7 +56,7 @@ def apply_plan(run: Run, run_id: str) -> None:
     """Apply exactly the plan that waits under this id; PlanError when none does, or when a table has moved since."""
     if left := [manifest.run_id for manifest in unfinished(run.warehouse)]:
         raise PlanError(f"run {', '.join(left)} was cut off: run the job once without --apply to finish it first")
-    before = planned_versions(run.warehouse, run_id)
+    before = planned_versions(run.warehouse, run.manifest.job, run_id)
     if before is None:
         raise PlanError(f"{run_id} is no plan that waits to be applied: it is unknown, applied already, or no plan")
     now = run.warehouse.versions(MOVED_TABLES)

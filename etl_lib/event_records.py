@@ -70,7 +70,7 @@ def _event(records: DataFrame, position: Column, amount: Column) -> DataFrame:
     typed = records.withColumns({"day": iso_date(F.col("given.day")), "position": position, "amount": amount})
     return typed.withColumns(
         {
-            "key": F.col("user_id"),
+            "key": F.when(F.col("value_prop").isNotNull(), F.col("user_id")),
             "version_at": F.col("day").cast("timestamp"),
             "content_hash": F.xxhash64("raw"),
         }

@@ -11,7 +11,7 @@ import structlog
 
 from etl_lib.apply_features import FILES, publish_file, replace_weeks, written_weeks
 from etl_lib.arguments import FeatureArguments
-from etl_lib.errors import ConfigError, LakehouseError, QualityGateError
+from etl_lib.errors import AccountingError, LakehouseError, QualityGateError
 from etl_lib.event_batch import EventBatch, FileCounts, count_duplicates
 from etl_lib.event_records import DATASETS
 from etl_lib.event_staging import Files
@@ -56,15 +56,17 @@ def windows_of(run: Run, batch: EventBatch, arguments: FeatureArguments) -> tupl
     settings, covered_to = run.settings, batch.last_print_day
     reference = arguments.as_of or covered_to or arguments.last
     if reference is None:
-        error = QualityGateError("no print is valid, so there is no reference date: mend input.prints or give --as-of")
-        _record_failure(run, batch, error)
-        raise error
+        raise _refused(
+            run, batch, "no print is valid, so there is no reference date: mend input.prints or give --as-of"
+        )
     if arguments.first is None:
         weeks = [target_week(reference, covered_to, settings.target_week)]
     else:
         weeks = weeks_between(arguments.first, arguments.last or reference)
     if not weeks:
-        raise ConfigError(f"--from {arguments.first} is after the reference date {reference}: give --to as well")
+        raise _refused(
+            run, batch, f"--from {arguments.first} is after the reference date {reference}: give --to as well"
+        )
     return reference, Windows(tuple(weeks), settings.window, settings.window_weeks)
 
 
@@ -95,21 +97,36 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
         apply_quarantine(batch, _rules(run))
     with step("features") as told:
+        told["weeks"] = len(windows.weeks)
         _, duplicates = together(lambda: replace_weeks(batch, windows), lambda: count_duplicates(batch.stage))
-        weeks = written_weeks(warehouse, windows)
-        told["rows"] = sum(week["rows"] for week in weeks.values())
     results = [*rule_results(batch, _rules(run)), *_warn(run, batch, windows)]
     with step("publish"):
-        *published, versions, _, _ = together(
+        *published, weeks, versions, _, _ = together(
             *(partial(publish_file, warehouse, windows, output, name) for name in FILES),
+            lambda: written_weeks(warehouse, windows),
             lambda: warehouse.versions(CHANGED_TABLES),
             lambda: write_rule_results(batch.stage, results),
             lambda: _write_files(run, files, batch),
         )
+    _check_weeks(batch, weeks)
     with step("ledger"):
         metrics.update(window_metrics(batch, windows, reference), **row_metrics(weeks, duplicates))
         metrics.update(status=DONE, files=published, versions=versions)
         write_run(warehouse, RunEntry(run.manifest, DONE, metrics, {}, versions))
+
+
+def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) -> None:
+    """Every valid print of a target week is a row: not when another run has replaced the stage in between."""
+    prints = batch.datasets["prints"].days
+    wrong = [
+        f"{week}: {counts['rows']} rows of {expected} prints"
+        for week, counts in written.items()
+        if counts["rows"] != (expected := sum(n for day, n in prints.items() if week_of(day).isoformat() == week))
+    ]
+    if wrong:
+        raise AccountingError(
+            "the weeks do not have a row for each print, run the job again, alone:\n  " + "\n  ".join(wrong)
+        )
 
 
 def _write_files(run: Run, files: Files, batch: EventBatch) -> None:
@@ -135,6 +152,12 @@ def _warn(run: Run, batch: EventBatch, windows: Windows) -> list[RuleResult]:
     for warning in run.metrics["warnings"]:
         log.warning(warning)
     return results
+
+
+def _refused(run: Run, batch: EventBatch, reason: str) -> QualityGateError:
+    error = QualityGateError(reason)
+    _record_failure(run, batch, error)
+    return error
 
 
 def _record_failure(run: Run, batch: EventBatch, error: LakehouseError) -> None:

@@ -113,7 +113,7 @@ def is_blank(text: Column) -> Column:
 def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, str]:
     """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out.
 
-    A few files are asked one by one, where Spark stops at that line; many are read in one scan of their beginnings.
+    A few files are asked one by one, where Spark stops at that line; many are read in one scan.
     """
     if not files:
         return {}

@@ -61,9 +61,9 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
     _write(warehouse, ETL_RUNS, row, manifest.run_id, again=again)
 
 
-def planned_versions(warehouse: Warehouse, run_id: str) -> dict[str, int] | None:
-    """The table versions that a plan was made on, or None when there is no plan that waits under that id."""
-    waits = (F.col("run_id") == run_id) & (F.col("status") == PLANNED)
+def planned_versions(warehouse: Warehouse, job: str, run_id: str) -> dict[str, int] | None:
+    """The table versions that a job's plan was made on, or None when there is none that waits under that id."""
+    waits = (F.col("run_id") == run_id) & (F.col("job") == job) & (F.col("status") == PLANNED)
     found = warehouse.read(ETL_RUNS).where(waits).select("versions_before").collect()
     return dict(found[0]["versions_before"]) if found else None
 

@@ -168,7 +168,7 @@ VALUE_PROP_FEATURES = Table(
 ETL_EVENTS = Table(
     name="etl_events",
     grain="one line of the input of the last run of value_props with its outcome",
-    key=("dataset", "source_file", "block", "row"),
+    key=("dataset", "source_file", "block", "row", "outcome"),
     # Always read whole: statistics to skip files by would cost more than the write.
     properties="'delta.dataSkippingNumIndexedCols' = '0'",
     columns=f"""

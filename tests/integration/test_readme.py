@@ -55,7 +55,7 @@ def test_the_commands_of_the_readme_work_in_their_order(
         assert job.main(arguments) == 0, line
         printed.append(capsys.readouterr().out)
 
-    first, again, rows, plan, applied = printed
+    first, again, rows, plan, applied, features, filled = printed
     pasted = shown(blocks(README, "text")[0])
     assert pasted
     assert pasted - shown(first) == set()
@@ -63,6 +63,8 @@ def test_the_commands_of_the_readme_work_in_their_order(
     assert "TEA-GREEN" in rows
     assert "The plan changed no table" in plan
     assert "5" in next(line for line in applied.splitlines() if "updated" in line)
+    assert "2020-11-30" in features
+    assert "2020-11-23" in filled
 
 
 def test_every_metric_is_explained(sample_job: Job) -> None:

@@ -208,7 +208,7 @@ def test_the_options_of_every_job_are_those_of_the_features_too() -> None:
         pytest.param(["--as-of", "2020-11-25 "], "is not a date YYYY-MM-DD", id="a space behind it"),
         pytest.param(["--as-of", ""], "'' is not a date YYYY-MM-DD", id="nothing as day"),
         pytest.param(["--as-of", "1899-12-31"], "'1899-12-31' is not between 1900-01-01 and", id="before 1900"),
-        pytest.param(["--to", "9999-12-27"], "is not between 1900-01-01 and 9999-12-26", id="a week that has no Sunday"),
+        pytest.param(["--to", "9999-12-27"], "is not between 1900-01-01 and 9999-12-26", id="a week without Sunday"),
         pytest.param(["--from", "25.11.2020"], "argument --from: '25.11.2020' is not a date", id="from no date"),
         pytest.param(["--from", "2020-11-02", "--to", "x"], "argument --to: 'x' is not a date", id="to no date"),
         pytest.param(["--to", "2020-11-25"], "--to needs --from", id="to without from"),
