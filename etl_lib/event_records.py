@@ -70,8 +70,9 @@ def _event(records: DataFrame, position: Column, amount: Column) -> DataFrame:
     typed = records.withColumns({"day": iso_date(F.col("given.day")), "position": position, "amount": amount})
     return typed.withColumns(
         {
-            "key": F.when(F.col("value_prop").isNotNull(), F.col("user_id")),
-            "version_at": F.col("day").cast("timestamp"),
+            "key": F.col("user_id"),
+            # Without a value prop it is no event, whatever the rules say.
+            "version_at": F.when(F.col("value_prop").isNotNull(), F.col("day")).cast("timestamp"),
             "content_hash": F.xxhash64("raw"),
         }
     )

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
-import shutil
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -16,17 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.config_file import load_settings
 from etl_lib.event_records import DATASETS
 from etl_lib.rules import STRUCTURAL, RuleBook
 from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, QUARANTINE
-from tests.feature_tables import ABOUT_WEEKS, assert_quarantined_lines_stand_where_it_says, table_rows
-from tests.integration.conftest import SAMPLE_DATA
+from tests.feature_tables import ABOUT_WEEKS, assert_quarantined_lines_stand_where_it_says
+from tests.integration.conftest import SAMPLE_DATA, FeatureRun, FeatureSample
 from tests.job import FeatureJob
 
 FOLDER = SAMPLE_DATA / "value_props"
@@ -88,61 +83,31 @@ def total(name: str, dataset: str) -> int:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one run said and what it left."""
+class Seen(FeatureRun):
+    """A run with what the README has of it."""
 
-    printed: str
-    metrics: dict[str, Any]
-    final_csv: str
-    parquet: pa.Table
-    rows: Counter[Any]
-    versions: dict[str, int]
     target_week: date
     heading: str
     pays_column: int
 
 
-def seen(job: FeatureJob, target_week: date, heading: str, pays_column: int, *options: str) -> Seen:
-    with redirect_stdout(io.StringIO()) as printed:
-        assert job.run("--json", *options) == 0
-    return Seen(
-        printed.getvalue(),
-        job.metrics(),
-        job.final_csv.decode(),
-        pq.read_table(job.output / "value_props" / "final.parquet"),
-        table_rows(job),
-        job.versions(),
-        target_week,
-        heading,
-        pays_column,
+@pytest.fixture(scope="module")
+def sample(feature_sample: FeatureSample) -> FeatureJob:
+    return feature_sample.job
+
+
+@pytest.fixture(scope="module")
+def both(feature_sample: FeatureSample) -> tuple[Seen, Seen]:
+    """The run without options, and the one for an earlier week."""
+    return (
+        Seen(**vars(feature_sample.latest), target_week=date(2020, 11, 30), heading="final.csv", pays_column=1),
+        Seen(
+            **vars(feature_sample.earlier),
+            target_week=date(2020, 11, 23),
+            heading="final.csv with --as-of 2020-11-25",
+            pays_column=2,
+        ),
     )
-
-
-@pytest.fixture(scope="module")
-def sample(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> FeatureJob:
-    job = FeatureJob(spark, tmp_path_factory.mktemp("value-props"))
-    job.make_folders()
-    for dataset, name in FILES.items():
-        shutil.copy(FOLDER / name, job.landing / dataset)
-    return job
-
-
-@pytest.fixture(scope="module")
-def first(sample: FeatureJob) -> Seen:
-    """The run without options."""
-    return seen(sample, date(2020, 11, 30), "final.csv", 1)
-
-
-@pytest.fixture(scope="module")
-def earlier(sample: FeatureJob, first: Seen) -> Seen:
-    """The run for an earlier week, on the same tables."""
-    assert first.metrics["status"] == "done"
-    return seen(sample, date(2020, 11, 23), "final.csv with --as-of 2020-11-25", 2, "--as-of", "2020-11-25")
-
-
-@pytest.fixture(scope="module")
-def both(first: Seen, earlier: Seen) -> tuple[Seen, Seen]:
-    return first, earlier
 
 
 def test_final_csv_is_that_of_the_readme_byte_for_byte(both: tuple[Seen, Seen]) -> None:
@@ -172,8 +137,7 @@ def published(run: Seen) -> Iterator[tuple[Any, ...]]:
         yield date.fromisoformat(day), user_id, place, value_prop, *map(int, numbers), Decimal(amount)
 
 
-def test_the_rejected_lines_are_those_of_the_readme_with_their_rules(sample: FeatureJob, earlier: Seen) -> None:
-    assert earlier.metrics["status"] == "done"
+def test_the_rejected_lines_are_those_of_the_readme_with_their_rules(sample: FeatureJob) -> None:
     expected = {}
     for dataset in DATASETS:
         warnings = {name for name, rule in RULE_BOOK.of(dataset).items() if rule.severity == "warn"}
@@ -216,12 +180,12 @@ def test_the_rules_were_broken_as_often_as_the_readme_tells(sample: FeatureJob, 
         assert {rule for dataset, rule in found if dataset == "pays"} > set(RULE_BOOK.pays)
 
 
-def test_samples_name_users_and_no_values(sample: FeatureJob, first: Seen) -> None:
-    results = sample.read(DQ_RESULTS).where(F.col("run_id") == first.metrics["run_id"]).collect()
+def test_samples_name_users_and_no_values(sample: FeatureJob, both: tuple[Seen, Seen]) -> None:
+    results = sample.read(DQ_RESULTS).where(F.col("run_id") == both[0].metrics["run_id"]).collect()
     samples = {(row["dataset"], row["rule"]): row["samples"] for row in results if row["samples"]}
     assert samples["pays", "total_not_negative"] == ["102"]
     assert samples["prints", "target_week_complete"] == ["2020-11-30"]
-    assert samples["pays", "value_prop_given"] == ["104"]
+    assert samples["pays", "day_given"] == ["104"]
     assert ("prints", "malformed_json") not in samples
 
 
@@ -277,8 +241,8 @@ def test_the_weeks_and_windows_are_those_of_the_readme(sample: FeatureJob, both:
     assert earlier.metrics["warnings"] == []
 
 
-def test_a_field_that_nobody_knows_is_reported(first: Seen) -> None:
-    drift = {name: counts["unknown_fields"] for name, counts in first.metrics["datasets"].items()}
+def test_a_field_that_nobody_knows_is_reported(both: tuple[Seen, Seen]) -> None:
+    drift = {name: counts["unknown_fields"] for name, counts in both[0].metrics["datasets"].items()}
     assert drift == {"prints": {"event_data.campaign": 1}, "taps": {}, "pays": {}}
 
 
@@ -307,7 +271,6 @@ def test_the_ledger_has_the_files_and_both_runs(sample: FeatureJob, both: tuple[
     assert earlier.versions["value_prop_features"] == first.versions["value_prop_features"] + 1
 
 
-def test_one_file_of_each_kind_is_all_that_is_published(sample: FeatureJob, earlier: Seen) -> None:
-    assert earlier.metrics["status"] == "done"
+def test_one_file_of_each_kind_is_all_that_is_published(sample: FeatureJob) -> None:
     names = {path.name for path in (sample.output / "value_props").iterdir()}
     assert names == {"final.csv", "final.parquet"}

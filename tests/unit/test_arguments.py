@@ -18,6 +18,7 @@ from etl_lib.arguments import (
 )
 from etl_lib.errors import ConfigError
 from etl_lib.judge import Window
+from jobs import query
 
 
 def parse(*argv: str) -> OrderArguments:
@@ -149,6 +150,13 @@ def test_settings_are_overridden_one_or_several_at_once(argv: Sequence[str], ove
     assert parse(*argv).overrides == parse_features(*argv).overrides == overrides
 
 
+def test_a_query_takes_one_setting_after_each_flag_so_that_its_file_may_follow() -> None:
+    found = query.parse_arguments(["--set", "warehouse=w", "--set", "samples=1", "top_users.sql"])
+    assert (found.overrides, found.file) == (["warehouse=w", "samples=1"], Path("top_users.sql"))
+    with pytest.raises(ConfigError, match=r"unrecognized arguments: top_users\.sql"):
+        query.parse_arguments(["--set", "warehouse=w", "samples=1", "top_users.sql"])
+
+
 def test_without_options_the_features_of_the_latest_week_are_computed() -> None:
     assert parse_features() == FeatureArguments(
         config=DEFAULT_CONFIG,
@@ -174,6 +182,7 @@ def test_without_options_the_features_of_the_latest_week_are_computed() -> None:
             ["--to", "2020-02-29", "--from", "2020-02-29"], (None, date(2020, 2, 29), date(2020, 2, 29)), id="one day"
         ),
         pytest.param(["--as-of", "1900-01-01"], (date(1900, 1, 1), None, None), id="the first day"),
+        pytest.param(["--as-of", "9999-12-26"], (date(9999, 12, 26), None, None), id="the last Sunday"),
     ],
 )
 def test_the_weeks_are_told_by_days_in_them(
