@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow bench lock clean
+.PHONY: help setup lint types test test-slow torture bench lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -29,10 +29,13 @@ types: setup ## mypy, strict
 	$(PYTHON) -m mypy
 
 test: setup ## the tests but the slow ones, with coverage
-	$(PYTHON) -m pytest -m 'not slow' --cov --cov-report=term
+	$(PYTHON) -m pytest -m 'not slow and not torture' --cov --cov-report=term
 
 test-slow: setup ## the slow tests (none is fine)
 	$(PYTHON) -m pytest -m slow || [ $$? -eq 5 ]
+
+torture: setup ## kill, fill the disk and crowd the warehouse, every way; an hour on two cores
+	$(PYTHON) -m pytest -m torture
 
 bench: ## time the jobs, value_props beside Polars and DuckDB; leave the machine alone for some minutes
 	@deploy/setup.sh bench

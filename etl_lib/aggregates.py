@@ -10,6 +10,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.batch import Batch
 from etl_lib.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, SUM
+from etl_lib.values import date_literal
 
 UNKNOWN = "unknown"
 
@@ -55,11 +56,11 @@ def apply_daily_sales(batch: Batch, dates: Collection[date]) -> None:
     if not dates:
         return
     warehouse = batch.stage.warehouse
-    on_dates = F.col("order_date").isin(*dates)
+    on_dates = F.col("order_date").isin(*map(date_literal, dates))
     sums = daily_sales(
         warehouse.read(FACT_SALES).where(on_dates),
         warehouse.read(DIM_ORDER).where(on_dates),
         warehouse.read(DIM_USER),
         warehouse.read(DIM_PRODUCT),
     )
-    sums.writeTo(warehouse.name(DAILY_SALES)).overwrite(on_dates)
+    warehouse.overwrite(DAILY_SALES, sums, on_dates)

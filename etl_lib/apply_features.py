@@ -9,6 +9,7 @@ from etl_lib.event_batch import EventBatch, valid_events
 from etl_lib.features import features
 from etl_lib.output import write_single_file
 from etl_lib.schemas import VALUE_PROP_FEATURES
+from etl_lib.values import date_literal
 from etl_lib.warehouse import Warehouse
 from etl_lib.weeks import Windows
 
@@ -30,7 +31,7 @@ def replace_weeks(batch: EventBatch, windows: Windows) -> None:
     rows = features(valid_events(batch.stage), windows)
     if len(windows.weeks) > 1:
         rows = rows.hint("rebalance", "week")
-    rows.writeTo(warehouse.name(VALUE_PROP_FEATURES)).overwrite(_in_weeks(windows))
+    warehouse.overwrite(VALUE_PROP_FEATURES, rows, _in_weeks(windows))
 
 
 def written_weeks(warehouse: Warehouse, windows: Windows) -> dict[str, dict[str, int]]:
@@ -61,4 +62,4 @@ def _rows_of(warehouse: Warehouse, windows: Windows) -> DataFrame:
 
 
 def _in_weeks(windows: Windows) -> Column:
-    return F.col("week").isin(*windows.weeks)
+    return F.col("week").isin(*map(date_literal, windows.weeks))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import structlog
@@ -12,8 +14,8 @@ from etl_lib.apply_orders import apply_dim_order, apply_fact_sales
 from etl_lib.batch import Batch, count_batch
 from etl_lib.bookkeeping import MOVED_TABLES, all_rule_results
 from etl_lib.dimensions import DIMENSIONS, apply_dimension, infer_members
-from etl_lib.errors import PlanError
-from etl_lib.gates import quality_problem
+from etl_lib.errors import ConflictError, PlanError
+from etl_lib.gates import limited_datasets, quality_problem
 from etl_lib.ledger import (
     APPLYING,
     DONE,
@@ -24,25 +26,28 @@ from etl_lib.ledger import (
     write_rule_results,
     write_run,
 )
-from etl_lib.quarantine import apply_quarantine
+from etl_lib.quarantine import apply_quarantine, settle_replays
 from etl_lib.report import batch_metrics, table_metrics, write_metrics
+from etl_lib.restore import finish_restores, unfinished_restores
 from etl_lib.run import Run, step
-from etl_lib.schemas import DAILY_SALES, QUARANTINE
+from etl_lib.schemas import PUBLISHED_TABLES
 from etl_lib.stage import Manifest, Stage, read_manifest, unfinished
 
 log = structlog.get_logger(__name__)
 
-PUBLISHED_TABLES = (*MOVED_TABLES, DAILY_SALES, QUARANTINE)
-
 
 def finish_interrupted(run: Run) -> None:
-    """Finish what an earlier run staged and was cut off from applying, before new input is read."""
+    """Finish what an earlier run staged and was cut off from applying, before new input is read.
+
+    A restore comes first: it may undo such a run.
+    """
+    finish_restores(run)
     for manifest in unfinished(run.warehouse):
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
         begun = time.monotonic()
         metrics: dict[str, Any] = {"run_id": manifest.run_id}
-        batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings.samples)
-        if (problem := quality_problem(run, batch)) is not None:
+        batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
+        if (problem := quality_problem(run, batch, limited_datasets(manifest))) is not None:
             # It was cut off at the gate: it stays closed, and the files are read again by a later run.
             write_run(run.warehouse, RunEntry(manifest, FAILED, metrics, {}, {}, str(problem)), again=True)
             continue
@@ -54,19 +59,37 @@ def finish_interrupted(run: Run) -> None:
 
 def apply_plan(run: Run, run_id: str) -> None:
     """Apply exactly the plan that waits under this id; PlanError when none does, or when a table has moved since."""
-    if left := [manifest.run_id for manifest in unfinished(run.warehouse)]:
+    cut_off = [row["run_id"] for row in unfinished_restores(run.warehouse)]
+    if left := [*cut_off, *(manifest.run_id for manifest in unfinished(run.warehouse))]:
         raise PlanError(f"run {', '.join(left)} was cut off: run the job once without --apply to finish it first")
     before = planned_versions(run.warehouse, run.manifest.job, run_id)
     if before is None:
         raise PlanError(f"{run_id} is no plan that waits to be applied: it is unknown, applied already, or no plan")
-    now = run.warehouse.versions(MOVED_TABLES)
-    moved = [f"{name} from version {before[name]} to {now[name]}" for name in now if now[name] != before[name]]
-    if moved:
-        raise PlanError(f"plan {run_id} no longer holds, make a new one: {', '.join(moved)}")
-    manifest = read_manifest(run.warehouse, run_id)
+    now = run.warehouse.versions(PUBLISHED_TABLES)
+    if moved := _moved(before, now):
+        raise PlanError(f"plan {run_id} no longer holds, make a new one: {moved}")
+    manifest = replace(read_manifest(run.warehouse, run_id), versions=now)
     # From here on a crash leaves an unfinished run, no longer a plan that waits.
-    write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, before, {}), again=True)
-    apply_batch(run, manifest, count_batch(Stage(run.warehouse, run_id), run.settings.samples), run.metrics)
+    write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, now, {}), again=True)
+    apply_batch(run, manifest, count_batch(Stage(run.warehouse, run_id), run.settings), run.metrics)
+
+
+def _refuse_if_moved(run: Run, manifest: Manifest) -> None:
+    """Where no lock keeps others away, end a run whose tables another one has changed since they were compared with."""
+    now = run.warehouse.versions(MOVED_TABLES)
+    if moved := _moved({name: manifest.versions[name] for name in now}, now):
+        error = ConflictError(
+            f"another run has changed the tables since this one compared its records with them: {moved}. No table was "
+            "changed by this run; let the scheduler start one run at a time, and run the job again"
+        )
+        write_run(run.warehouse, RunEntry(manifest, FAILED, run.metrics, {}, {}, str(error)))
+        raise error
+
+
+def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
+    """The tables that are no longer at the version `before`, told to a person; empty when none has moved."""
+    moved = {name: version for name, version in before.items() if now[name] != version}
+    return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
 
 
 def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, Any]) -> None:
@@ -74,11 +97,15 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
     warehouse = run.warehouse
     orders = batch.of("orders")
     again = not batch.read
+    rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
     with step("before"):
-        before, rows_before = warehouse.versions(PUBLISHED_TABLES), warehouse.rows(PUBLISHED_TABLES)
+        if not again and not warehouse.is_locked:
+            _refuse_if_moved(run, manifest)
+        rows_before = warehouse.rows(PUBLISHED_TABLES)
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
-        apply_quarantine(batch, {dataset: run.rules.of(dataset) for dataset in batch.datasets})
+        if not manifest.is_replay:
+            apply_quarantine(batch, rules)
     with step("fact_sales") as told:
         told["orders"] = orders.applied
         apply_fact_sales(batch)
@@ -90,14 +117,22 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
         with step(table.name) as told:
             told["records"] = batch.of(dataset).applied
             apply_dimension(batch, dataset)
+        with step(f"{table.name}_inferred") as told:
             told["inferred"] = inferred[dataset] = infer_members(batch, dataset)
     with step("daily_sales") as told:
         dates = touched_dates(batch)
         told["dates"] = len(dates)
         apply_daily_sales(batch, dates)
-    with step("ledger"):
+    if manifest.is_replay:
+        with step("entries") as told:
+            told["replayed"] = metrics["replayed"] = orders.records - orders.outcomes["rejected"]
+            settle_replays(batch, rules)
+    with step("dq_results"):
         write_rule_results(batch.stage, all_rule_results(run, batch, inferred), again=again)
+    with step("etl_files"):
         write_files(batch.stage)
+    with step("ledger"):
+        before = manifest.versions
         after, rows = warehouse.versions(PUBLISHED_TABLES), warehouse.rows(PUBLISHED_TABLES)
         metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
         metrics["tables"] = table_metrics(rows_before, rows, before, after)

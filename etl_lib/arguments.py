@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -14,6 +15,7 @@ from etl_lib.judge import EVERYTHING, Window
 
 EARLIEST, LATEST = date(1900, 1, 1), date(9999, 12, 26)
 """The weeks of these days have all their days in the calendar."""
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "conf" / "local.yaml"
 
 
@@ -58,6 +60,25 @@ class FeatureArguments(Arguments):
     last: date | None
 
 
+@dataclass(frozen=True)
+class MaintainArguments(Arguments):
+    """What a run of the maintain job was asked to do: one of UPKEEP."""
+
+    task: str
+    restored_run_id: str | None
+    force: bool
+
+
+UPKEEP = {
+    "compact": "join small files",
+    "vacuum": "delete files that no version within the retention needs",
+    "purge": "remove old stages of finished runs, and old entries of the quarantine that are settled",
+    "check": "verify the invariants of the tables",
+    "restore": "bring the tables back to before the run that --run names",
+}
+"""The tasks of the maintain job."""
+
+
 class Parser(argparse.ArgumentParser):
     """A parser with the options of every job, whose errors are configuration errors, told like all others."""
 
@@ -84,14 +105,14 @@ def parse_order_arguments(argv: Sequence[str]) -> OrderArguments:
     _add_telling(parser)
     parser.add_argument("--apply", metavar="RUN_ID", help="apply exactly that plan")
     found = parser.parse_args(argv)
-    if found.apply == "":
-        raise ConfigError("--apply takes the run id that --plan printed, and it is empty")
     if found.apply and (found.plan or found.full or found.since or found.until):
         raise ConfigError("--apply takes a plan as it is: leave out --plan, --full, --since and --until")
+    if found.apply is not None and not _RUN_ID.fullmatch(found.apply):
+        raise ConfigError(f"--apply takes the run id that --plan printed, not {found.apply!r}")
     if found.since and found.until and found.since >= found.until:
         raise ConfigError(f"--since {found.since} is not before --until {found.until}")
     scope = Scope(Window(found.since, found.until), found.full)
-    return OrderArguments(**_common(found, argv), scope=scope, apply_run_id=found.apply)
+    return OrderArguments(**common(found, argv), scope=scope, apply_run_id=found.apply)
 
 
 def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
@@ -108,7 +129,30 @@ def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
         raise ConfigError("--to needs --from, the first of the weeks")
     if found.first and found.last and found.first > found.last:
         raise ConfigError(f"--from {found.first} is after --to {found.last}")
-    return FeatureArguments(**_common(found, argv), as_of=found.as_of, first=found.first, last=found.last)
+    return FeatureArguments(**common(found, argv), as_of=found.as_of, first=found.first, last=found.last)
+
+
+def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
+    """Read the command line of the maintain job; ConfigError says what is wrong with it."""
+    parser = Parser("maintain", "Look after the tables.", overrides_at_once=1)
+    tasks = "; ".join(f"{task}: {told}" for task, told in UPKEEP.items())
+    parser.add_argument("task", choices=UPKEEP, metavar="TASK", help=tasks)
+    parser.add_argument("--run", dest="restored_run_id", metavar="RUN_ID", help="restore: the run to undo")
+    parser.add_argument("--force", action="store_true", help="vacuum: also with a retention that is not safe")
+    _add_telling(parser)
+    found = parser.parse_args(argv)
+    if found.task == "restore" and not _RUN_ID.fullmatch(found.restored_run_id or ""):
+        raise ConfigError("restore takes --run RUN_ID, the run to undo: etl_runs has them all")
+    for option, given, tasks_of in (
+        ("--run", found.restored_run_id is not None, ("restore",)),
+        ("--force", found.force, ("vacuum",)),
+        ("--plan", found.plan, ("restore", "purge")),
+    ):
+        if given and found.task not in tasks_of:
+            raise ConfigError(f"{option} is an option of {' and '.join(tasks_of)}, not of {found.task}")
+    return MaintainArguments(
+        **common(found, argv), task=found.task, restored_run_id=found.restored_run_id, force=found.force
+    )
 
 
 def _add_telling(parser: Parser) -> None:
@@ -116,7 +160,8 @@ def _add_telling(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 
-def _common(found: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+def common(found: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+    """The fields of Arguments, for the arguments of one job."""
     return {
         "config": found.config,
         "overrides": tuple(found.overrides),

@@ -11,10 +11,10 @@ from typing import Protocol
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
+from etl_lib.config import Settings
+from etl_lib.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
 from etl_lib.outcomes import APPLIED, OUTCOMES
 from etl_lib.stage import BLANK, Stage
-
-DRIFT_SHOWN = 100
 
 
 @dataclass
@@ -24,6 +24,10 @@ class DatasetCounts:
     outcomes: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
     unknown_fields: Counter[str] = field(default_factory=Counter)
+    changed_types: Counter[str] = field(default_factory=Counter)
+    lost_fields: Counter[str] = field(default_factory=Counter)
+    given: Counter[str] = field(default_factory=Counter)
+    """Accepted records with a value, by the members that an accepted record may lack."""
     blank: int = 0
 
     @property
@@ -91,11 +95,8 @@ class Batch:
         return self.datasets.get(dataset, OrderCounts())
 
 
-def count_batch(stage: Stage, samples: int) -> Batch:
-    """Count a stage: one pass for all numbers, and one more each for conflicts, samples and drift if there are any.
-
-    `samples` is how many keys to collect of each rule and of the conflicts.
-    """
+def count_batch(stage: Stage, settings: Settings) -> Batch:
+    """Count a stage: one pass for all numbers, and one more each for conflicts, samples and drift if there are any."""
     datasets: dict[str, OrderCounts] = {}
     dates: dict[date, Counter[str]] = {}
     groups = ("dataset", "outcome", "is_conflict", "broken_rules", "order_date", "table_date", "has_drift")
@@ -103,9 +104,10 @@ def count_batch(stage: Stage, samples: int) -> Batch:
         stage.rows.where(F.col("dataset") != "run")
         .withColumns({"order_date": F.col("orders.order_date"), "has_drift": F.col("unknown_fields").isNotNull()})
         .groupBy(*groups)
-        .agg(F.count("*").alias("records"), F.sum("orders.line_count").alias("lines"))
+        .agg(F.count("*").alias("records"), F.sum("orders.line_count").alias("lines"), *values_given("orders"))
     )
     drifted = False
+    may_lack = DECLARED["orders"].values
     for row in tallied.collect():
         counts = datasets.setdefault(row["dataset"], OrderCounts())
         outcome, records = row["outcome"], row["records"]
@@ -116,6 +118,7 @@ def count_batch(stage: Stage, samples: int) -> Batch:
             counts.outcomes[outcome] += records
             counts.rules.update(dict.fromkeys(row["broken_rules"] or (), records))
             counts.conflicts += records if row["is_conflict"] else 0
+            counts.given.update({name: row[name] for name in may_lack})
         if outcome in (*APPLIED, "stale", "unchanged"):
             counts.winners += records
             counts.items += row["lines"] or 0
@@ -124,11 +127,10 @@ def count_batch(stage: Stage, samples: int) -> Batch:
                 dates.setdefault(day, Counter())[outcome] += records
     for dataset, counts in datasets.items():
         if counts.conflicts:
-            counts.conflicts, counts.conflict_keys = _conflicts(stage, dataset, samples)
-    if drifted:
-        count_drift(stage, datasets)
+            counts.conflicts, counts.conflict_keys = _conflicts(stage, dataset, settings.samples)
+    count_drift(stage, datasets, settings, has_undeclared=drifted)
     any_broken = any(counts.rules for counts in datasets.values())
-    return Batch(stage, datasets, dates, sample_keys(stage, samples) if any_broken else {})
+    return Batch(stage, datasets, dates, sample_keys(stage, settings.samples) if any_broken else {})
 
 
 def _conflicts(stage: Stage, dataset: str, samples: int) -> tuple[int, list[str]]:
@@ -136,11 +138,26 @@ def _conflicts(stage: Stage, dataset: str, samples: int) -> tuple[int, list[str]
     return keys.count(), [row["key"] for row in keys.orderBy("key").limit(samples).collect()]
 
 
-def count_drift(stage: Stage, datasets: Mapping[str, DatasetCounts]) -> None:
-    """Count the members that no declared shape has, by name."""
-    names = stage.records().select("dataset", F.explode("unknown_fields").alias("name"))
-    for row in names.groupBy("dataset", "name").count().orderBy(F.desc("count"), "name").limit(DRIFT_SHOWN).collect():
-        datasets[row["dataset"]].unknown_fields[row["name"]] = row["count"]
+def count_drift(
+    stage: Stage, datasets: Mapping[str, DatasetCounts], settings: Settings, *, has_undeclared: bool
+) -> None:
+    """Count by name what differs from the declared members; only what there is to look at is looked at."""
+    if has_undeclared:
+        for row in undeclared(stage).collect():
+            datasets[row["dataset"]].unknown_fields[row["name"]] = row["count"]
+    for dataset, counts in datasets.items():
+        if counts.rules["wrong_type"]:
+            counts.changed_types = changed_types(stage, dataset)
+        counts.lost_fields = lost_fields(stage, dataset, counts.outcomes, counts.given, settings.drift)
+
+
+def drift_of(batch: Counted) -> Found:
+    """The drift of a batch by dataset, kind and name, of the datasets that drifted."""
+    found = {
+        dataset: by_kind(dataset, counts.unknown_fields, counts.changed_types, counts.lost_fields)
+        for dataset, counts in sorted(batch.datasets.items())
+    }
+    return {dataset: kinds for dataset, kinds in found.items() if kinds}
 
 
 def sample_keys(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:

@@ -15,6 +15,19 @@ TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
 FeatureWindow = Literal["calendar", "rolling"]
 TargetWeek = Literal["latest", "last_complete"]
+DriftKind = Literal["new_field", "lost_field", "changed_type", "changed_case"]
+DriftPolicy = Literal["ignore", "warn", "fail"]
+OptionalField = Literal[
+    "user_id",
+    "amount",
+    "currency",
+    "metadata",
+    "metadata.source",
+    "metadata.promo",
+    "items",
+    "items.price",
+    "event_data.position",
+]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -54,6 +67,32 @@ class Quality(Section):
     """Stop before any table changes when more than this share of the orders (prints, taps, pays) is rejected."""
 
 
+class DriftPolicies(Section):
+    """What schema drift does to a run, by kind: `ignore` counts it, `warn` tells it too, `fail` closes the gate."""
+
+    new_field: DriftPolicy = "warn"
+    """A member, or a CSV column, that nobody declared."""
+    lost_field: DriftPolicy = "warn"
+    """A declared member for which no record of the run has a value."""
+    changed_type: DriftPolicy = "warn"
+    """A member of another type than the declared one; the record is rejected."""
+    changed_case: DriftPolicy = "warn"
+    """A member whose name is a declared one but for upper and lower case; it is not read."""
+    min_records: Annotated[int, Field(ge=1)] = 10
+    """With fewer records of a dataset in the run no field counts as lost."""
+    optional: Annotated[tuple[OptionalField, ...], Field(strict=False)] = ()
+    """Fields that the sender need not send: never lost."""
+
+
+class Maintenance(Section):
+    """What the maintain job keeps."""
+
+    retention_hours: Annotated[int, Field(ge=0)] = 168
+    """`vacuum` leaves the files of versions that were current within so many hours."""
+    keep_days: Annotated[int, Field(ge=0)] = 30
+    """`purge` leaves what runs of the last so many days have staged and settled."""
+
+
 class Settings(Section):
     """Everything a run depends on, apart from its command line."""
 
@@ -75,6 +114,8 @@ class Settings(Section):
     min_week_share: Share = 0.5
     """Warn of a week with fewer prints than this share of the week before."""
     quality: Quality = Quality()
+    drift: DriftPolicies = DriftPolicies()
+    maintenance: Maintenance = Maintenance()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""
     samples: Annotated[int, Field(ge=1)] = 20

@@ -45,15 +45,17 @@ def missing_counts(batch: Batch) -> dict[str, int]:
 
 
 def infer_members(batch: Batch, dataset: str) -> int:
-    """Append the missing members with `is_inferred`; gives their number."""
+    """Append the missing members with `is_inferred`; gives how many this run has inferred, in an earlier try too."""
     if not batch.of("orders").applied:
         return 0
-    table = DIMENSIONS[dataset]
+    table, warehouse, run_id = DIMENSIONS[dataset], batch.stage.warehouse, batch.stage.run_id
+    is_by_this_run = F.col("is_inferred") & (F.col("run_id") == run_id)
+    earlier = 0 if batch.read else warehouse.read(table).where(is_by_this_run).count()
     missing = missing_members(batch.stage, dataset)
     found = missing.count()
     if found:
         absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}
-        known = {"is_inferred": F.lit(True), "run_id": F.lit(batch.stage.run_id)}
+        known = {"is_inferred": F.lit(True), "run_id": F.lit(run_id)}
         members = missing.withColumns({**absent, **known}).select(*table.column_names)
-        members.writeTo(batch.stage.warehouse.name(table)).append()
-    return found
+        warehouse.append(table, members)
+    return earlier + found

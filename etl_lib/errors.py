@@ -21,6 +21,10 @@ class SchemaError(LakehouseError):
     """A table or a CSV header does not have the declared columns; the message lists every difference."""
 
 
+class InputError(LakehouseError):
+    """A landing file is no longer there as it was listed: no table was changed."""
+
+
 class AccountingError(LakehouseError):
     """The outcomes of a run do not add up to the records that came in."""
 
@@ -39,3 +43,23 @@ class WarehouseBusyError(LakehouseError):
     """Another run holds the warehouse."""
 
     exit_code = 5
+
+
+class ConflictError(LakehouseError):
+    """Other writers came first again and again: Delta refused every try of one commit."""
+
+
+class DiskFullError(LakehouseError):
+    """A disk has no space left: what was not committed is not in the tables."""
+
+
+class InvariantError(LakehouseError):
+    """Tables contradict each other or themselves; the message names every invariant that does not hold."""
+
+
+class RestoreError(LakehouseError):
+    """A run cannot be undone; no table was changed."""
+
+
+class UnfinishedError(LakehouseError):
+    """A run was cut off and is to be finished before this can be done."""

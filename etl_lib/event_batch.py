@@ -11,6 +11,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.batch import DatasetCounts, count_drift, sample_keys
+from etl_lib.config import Settings
+from etl_lib.drift import DECLARED, values_given
 from etl_lib.event_records import DATASETS
 from etl_lib.stage import BLANK, HEADER, Stage
 
@@ -94,22 +96,24 @@ class EventBatch:
         return max(self.datasets["prints"].days, default=None)
 
 
-def count_events(stage: EventStage, samples: int) -> EventBatch:
+def count_events(stage: EventStage, settings: Settings) -> EventBatch:
     """Count a stage of events: one pass for all numbers, and one more each for samples and drift if there are any."""
     datasets = {dataset: EventCounts() for dataset in DATASETS}
     files: dict[tuple[str, str], FileCounts] = {}
     tallied = (
         stage.all_rows.withColumn("has_drift", F.col("unknown_fields").isNotNull())
         .groupBy("dataset", "source_file", "outcome", "broken_rules", "day", "has_drift")
-        .count()
+        .agg(F.count("*").alias("records"), *values_given("prints"))
     )
     drifted = False
+    may_lack = DECLARED["prints"].values
     for row in tallied.collect():
-        counts, outcome, records = datasets[row["dataset"]], row["outcome"], row["count"]
+        counts, outcome, records = datasets[row["dataset"]], row["outcome"], row["records"]
         drifted = drifted or row["has_drift"]
         if outcome in EVENT_OUTCOMES:
             counts.outcomes[outcome] += records
             counts.rules.update(dict.fromkeys(row["broken_rules"] or (), records))
+            counts.given.update({name: row[name] for name in may_lack})
             of_file = files.setdefault((row["dataset"], row["source_file"]), FileCounts())
             of_file.add(records, row["day"] if outcome == VALID else None)
         if outcome == VALID:
@@ -117,10 +121,9 @@ def count_events(stage: EventStage, samples: int) -> EventBatch:
         counts.blank += records if outcome == BLANK else 0
         counts.headers += records if outcome == HEADER else 0
         counts.set_aside += records if outcome == SET_ASIDE else 0
-    if drifted:
-        count_drift(stage, datasets)
+    count_drift(stage, datasets, settings, has_undeclared=drifted)
     any_broken = any(counts.rules for counts in datasets.values())
-    return EventBatch(stage, datasets, sample_keys(stage, samples) if any_broken else {}, files=files)
+    return EventBatch(stage, datasets, sample_keys(stage, settings.samples) if any_broken else {}, files=files)
 
 
 def valid_events(stage: Stage) -> DataFrame:

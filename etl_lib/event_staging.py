@@ -63,13 +63,13 @@ def stage_events(run: Run, files: Files) -> EventBatch:
         _first_look(run, source, source.lines.observe(seen, *map(_lines_of, source.datasets)))
         for source, seen in sources
     ]
-    table = run.warehouse.name(ETL_EVENTS)
-    _all_of(run, looked_at).writeTo(table).overwrite(F.lit(True))
+    run.warehouse.overwrite(ETL_EVENTS, _all_of(run, looked_at), F.lit(True))
     stage = EventStage(run.warehouse, run.run_id, ETL_EVENTS)
-    batch = count_events(stage, run.settings.samples)
+    batch = count_events(stage, run.settings)
     if any(counts.set_aside for counts in batch.datasets.values()):
-        _all_of(run, [_second_look(run, source, stage) for source, _ in sources]).writeTo(table).append()
-        batch = count_events(stage, run.settings.samples)
+        second = _all_of(run, [_second_look(run, source, stage) for source, _ in sources])
+        run.warehouse.append(ETL_EVENTS, second)
+        batch = count_events(stage, run.settings)
     for dataset, counts in batch.datasets.items():
         read = [(source.lines, seen) for source, seen in sources if dataset in source.datasets]
         batch.read[dataset] = records_read(read, _lines_of(dataset), dataset, counts.lines) - counts.no_records

@@ -9,6 +9,7 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.table import Table as Grid
 
+from etl_lib.batch import drift_of
 from etl_lib.config import Settings
 from etl_lib.event_batch import EVENT_OUTCOMES, EventBatch
 from etl_lib.event_records import DATASETS
@@ -33,6 +34,7 @@ def batch_metrics(batch: EventBatch) -> dict[str, Any]:
     metrics["blank_lines"] = sum(counts.blank for counts in batch.datasets.values())
     metrics["repeated_headers"] = batch.repeated_headers
     metrics["datasets"] = {name: dataset_metrics(batch.datasets[name], EVENT_OUTCOMES) for name in DATASETS}
+    metrics["drift"] = drift_of(batch)
     return metrics
 
 

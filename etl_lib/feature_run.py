@@ -17,7 +17,7 @@ from etl_lib.event_records import DATASETS
 from etl_lib.event_staging import Files
 from etl_lib.expectations import WEEK_RULES, week_results
 from etl_lib.feature_report import batch_metrics, print_plan, row_metrics, warnings, window_metrics
-from etl_lib.gates import accounting_problem, quality_problem
+from etl_lib.gates import accounting_problem, quality_problem, warn_of_drift
 from etl_lib.ledger import (
     DONE,
     FAILED,
@@ -49,6 +49,7 @@ def pass_gates(run: Run, batch: EventBatch) -> None:
     if error is not None:
         _record_failure(run, batch, error)
         raise error
+    warn_of_drift(run, batch)
 
 
 def windows_of(run: Run, batch: EventBatch, arguments: FeatureArguments) -> tuple[date, Windows]:
@@ -95,7 +96,10 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
     warehouse, metrics, output = run.warehouse, run.metrics, run.settings.output
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
-        apply_quarantine(batch, _rules(run))
+        # To undo a run: its own table. The quarantine goes back with the orders, whose entries it holds, too.
+        before, _ = together(
+            lambda: warehouse.versions([VALUE_PROP_FEATURES]), lambda: apply_quarantine(batch, _rules(run))
+        )
     with step("features") as told:
         told["weeks"] = len(windows.weeks)
         _, duplicates = together(lambda: replace_weeks(batch, windows), lambda: count_duplicates(batch.stage))
@@ -112,7 +116,7 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
     with step("ledger"):
         metrics.update(window_metrics(batch, windows, reference), **row_metrics(weeks, duplicates))
         metrics.update(status=DONE, files=published, versions=versions)
-        write_run(warehouse, RunEntry(run.manifest, DONE, metrics, {}, versions))
+        write_run(warehouse, RunEntry(run.manifest, DONE, metrics, before, versions))
 
 
 def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) -> None:

@@ -10,6 +10,7 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from etl_lib.schemas import SUM, VALUE_PROP_FEATURES
+from etl_lib.values import date_literal
 from etl_lib.weeks import Windows
 
 _GROUP = ("user_id", "value_prop")
@@ -21,14 +22,14 @@ def features(events: DataFrame, windows: Windows) -> DataFrame:
     `events` are the valid ones: dataset, day, user_id, value_prop, position, amount.
     """
     period = F.trunc("day", "week") if windows.kind == "calendar" else F.col("day")
-    seen = events.where(F.col("day").between(F.lit(windows.first_day), F.lit(windows.last_target_day)))
+    seen = events.where(F.col("day").between(date_literal(windows.first_day), date_literal(windows.last_target_day)))
     seen = seen.withColumn("period", period)
-    in_weeks = seen.where(F.col("day") >= F.lit(windows.weeks[0]))
+    in_weeks = seen.where(F.col("day") >= date_literal(windows.weeks[0]))
     prints = in_weeks.where("dataset = 'prints'")
     taps = in_weeks.where("dataset = 'taps'")
     # Only those who saw something in the target weeks have a history to tell.
     theirs = seen.join(prints.select(*_GROUP), [*_GROUP], "left_semi")
-    history = _history(theirs, windows).where(F.col("period") >= F.lit(windows.weeks[0]))
+    history = _history(theirs, windows).where(F.col("period") >= date_literal(windows.weeks[0]))
     known = prints.join(history, [*_GROUP, "period"], "left").join(_tapped(taps), [*_GROUP, "day"], "left")
     columns = {
         "week": F.trunc("day", "week"),

@@ -4,18 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from etl_lib.batch import Batch, Counted, DatasetCounts
+import structlog
+
+from etl_lib.batch import Batch, Counted, DatasetCounts, drift_of
 from etl_lib.bookkeeping import record_failure
+from etl_lib.drift import drift_told
 from etl_lib.errors import AccountingError, QualityGateError
 from etl_lib.run import Run
+from etl_lib.stage import Manifest
+
+log = structlog.get_logger(__name__)
 
 
 def pass_gates(run: Run, batch: Batch) -> None:
     """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
-    error = accounting_problem(batch) or quality_problem(run, batch)
+    error = accounting_problem(batch) or quality_problem(run, batch, limited_datasets(run.manifest))
     if error is not None:
         record_failure(run, batch, str(error))
         raise error
+    warn_of_drift(run, batch)
+
+
+def warn_of_drift(run: Run, batch: Counted) -> None:
+    """Warn of each dataset and kind of schema drift with the policy `warn`."""
+    for drift in drift_told(drift_of(batch), run.settings.drift, "warn"):
+        log.warning(f"schema drift in {drift}")
+
+
+def limited_datasets(manifest: Manifest) -> Sequence[str]:
+    """The datasets of which not too many records may be rejected; of a replay all were rejected before."""
+    return () if manifest.is_replay else ("orders",)
 
 
 def accounting_problem(batch: Counted) -> AccountingError | None:
@@ -30,8 +48,10 @@ def accounting_problem(batch: Counted) -> AccountingError | None:
     )
 
 
-def quality_problem(run: Run, batch: Counted, limited: Sequence[str] = ("orders",)) -> QualityGateError | None:
-    """No record broke a rule with severity `fail`, and of the `limited` datasets not too many were rejected."""
+def quality_problem(run: Run, batch: Counted, limited: Sequence[str]) -> QualityGateError | None:
+    """No rule with severity `fail` is broken, nothing drifted with the policy `fail`, and of the `limited` datasets not
+    too many records were rejected.
+    """
     problems = [
         f"{dataset}: {counts.rules[name]} records broke {name} ({rule.message})"
         for dataset, counts in batch.datasets.items()
@@ -44,6 +64,7 @@ def quality_problem(run: Run, batch: Counted, limited: Sequence[str] = ("orders"
         share = counts.outcomes["rejected"] / max(counts.records, 1)
         if share > most:
             problems.append(f"{dataset}: {share:.1%} rejected, above quality.max_rejected_share {most:.1%}")
+    problems += [f"schema drift in {drift}" for drift in drift_told(drift_of(batch), run.settings.drift, "fail")]
     if not problems:
         return None
     return QualityGateError("the quality gate is closed, no table was changed:\n  " + "\n  ".join(problems))

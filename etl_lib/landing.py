@@ -7,15 +7,16 @@ Spark Connect. A path is written as a person would write it, not percent-encoded
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.errors import ConfigError
+from etl_lib.errors import ConfigError, InputError, LakehouseError
 
 _GLOB = re.compile(r"[*?\[{]")
 _SPECIAL = re.compile(r"([\\*?\[\]{}])")
@@ -94,7 +95,8 @@ def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool 
     # The paths are names, not patterns: a file called orders[1].json is that file.
     paths = [_SPECIAL.sub(r"\\\1", file.path) for file in files]
     return (
-        spark.read.option("recursiveFileLookup", "true")
+        # A session may be set to pass over what it cannot read: such a file would count as loaded.
+        spark.read.options(recursiveFileLookup=True, ignoreMissingFiles=False, ignoreCorruptFiles=False)
         .text(paths, wholetext=whole)
         .select(
             F.col("value").alias("raw"),
@@ -105,9 +107,36 @@ def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool 
     )
 
 
+@contextmanager
+def vanished_files_told(spark: SparkSession, files: Sequence[LandingFile]) -> Iterator[None]:
+    """Raise InputError with its path when reading fails and one of the files is no longer there."""
+    try:
+        yield
+    except LakehouseError:
+        raise
+    except Exception as error:
+        # What Spark raises in a task has no type of its own in Python.
+        if (path := _vanished(spark, files)) is None:
+            raise
+        raise InputError(
+            f"{path} is gone since it was listed; no table was changed: run the command again, it reads what is there"
+        ) from error
+
+
+def _vanished(spark: SparkSession, files: Sequence[LandingFile]) -> str | None:
+    """The first of the files that is no longer there."""
+    try:
+        read_text(spark, files).schema  # noqa: B018 - as above
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            return (error.getMessageParameters() or {})["path"]
+    return None
+
+
 def is_blank(text: Column) -> Column:
     """Whether a line has nothing but JSON's white space."""
-    return F.btrim(text, F.lit(" \t\r\n\ufeff")) == ""
+    # Trimming on the right, too, would take nine times the text in memory.
+    return F.ltrim(text, F.lit(" \t\r\n\ufeff")) == ""
 
 
 def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, str]:

@@ -18,7 +18,7 @@ from etl_lib.warehouse import Warehouse
 
 _FILE_TIMES = ("modified_at", "min_version_at", "max_version_at")
 
-DONE, PLANNED, APPLYING, FAILED = "done", "planned", "applying", "failed"
+DONE, PLANNED, APPLYING, FAILED, UNDONE = "done", "planned", "applying", "failed", "undone"
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,18 @@ def planned_versions(warehouse: Warehouse, job: str, run_id: str) -> dict[str, i
     return dict(found[0]["versions_before"]) if found else None
 
 
+def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[str, int]:
+    """The versions that the last complete run left of these tables, by name: at them they agree with each other.
+
+    While a run is at work, and after one that was cut off, the newest versions need not.
+    """
+    runs = warehouse.read(ETL_RUNS).where(F.col("status") == DONE)
+    left = runs.select("ended_at", F.explode("versions_after").alias("name", "version"))
+    wanted = left.where(F.col("name").isin([table.name for table in tables]))
+    found = wanted.groupBy("name").agg(F.max_by("version", "ended_at").alias("version")).collect()
+    return {row["name"]: row["version"] for row in found}
+
+
 def loaded_files(warehouse: Warehouse, dataset: str) -> DataFrame:
     """The file versions of a dataset that the ledger has as loaded: path, size, modified_at, max_version_at."""
     return warehouse.read(ETL_FILES).where(F.col("dataset") == dataset)
@@ -104,7 +116,7 @@ def add_files(warehouse: Warehouse, rows: Sequence[tuple[Any, ...]]) -> None:
     numbers = dict.fromkeys(_FILE_TIMES, "BIGINT")
     columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in ETL_FILES.schema)
     times = {name: F.timestamp_micros(name) for name in _FILE_TIMES}
-    warehouse.spark.createDataFrame(rows, columns).withColumns(times).writeTo(warehouse.name(ETL_FILES)).append()
+    warehouse.append(ETL_FILES, warehouse.spark.createDataFrame(rows, columns).withColumns(times))
 
 
 def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:
@@ -149,8 +161,8 @@ def write_rule_results(stage: Stage, results: Sequence[RuleResult], *, again: bo
 
 
 def _write(warehouse: Warehouse, table: Table, rows: DataFrame, run_id: str, *, again: bool) -> None:
-    writer = rows.select(*table.column_names).writeTo(warehouse.name(table))
+    columns = rows.select(*table.column_names)
     if again:
-        writer.overwrite(F.col("run_id") == run_id)
+        warehouse.overwrite(table, columns, F.col("run_id") == run_id)
     else:
-        writer.append()
+        warehouse.append(table, columns)

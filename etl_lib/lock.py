@@ -37,7 +37,9 @@ def warehouse_lock(location: str, run_id: str, started_at: str, timeout_s: float
         raise WarehouseBusyError(f"{location}: another run holds the warehouse: {_told(holder)}") from None
     try:
         identity = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": started_at}
-        holder.write_text(json.dumps(identity), encoding="utf-8")
+        written = folder / f"{HOLDER}.{os.getpid()}"
+        written.write_text(json.dumps(identity), encoding="utf-8")
+        written.replace(holder)  # whoever waits reads all of it or nothing
         yield
     finally:
         holder.unlink(missing_ok=True)

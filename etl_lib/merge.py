@@ -37,9 +37,8 @@ def merge(
     """Run one MERGE of `source` (alias s, one row a key) into `table` (alias t)."""
     source.createOrReplaceTempView(_SOURCE)
     try:
-        warehouse.spark.sql(
-            f"MERGE INTO {warehouse.name(table)} AS t USING {_SOURCE} AS s ON {on} {' '.join(clauses)}"
-        ).collect()
+        statement = f"MERGE INTO {warehouse.name(table)} AS t USING {_SOURCE} AS s ON {on} {' '.join(clauses)}"
+        warehouse.commit(table, lambda: warehouse.spark.sql(statement).collect())
     finally:
         warehouse.spark.catalog.dropTempView(_SOURCE)
 

@@ -8,13 +8,12 @@ from typing import Any, TextIO
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 from rich.console import Console
-from rich.markup import escape
 
 from etl_lib.batch import Batch
 from etl_lib.merge import dates_literal
 from etl_lib.report import MEANINGS
 from etl_lib.schemas import DIM_ORDER, FACT_SALES, Table
-from etl_lib.streams import console_on
+from etl_lib.streams import console_on, printable
 
 _SIGNS = {"inserted": "[green]+[/green]", "updated": "[yellow]~[/yellow]"}
 
@@ -92,9 +91,8 @@ def _print_orders(batch: Batch, most: int, console: Console) -> None:
             for name, value in after.items()
             if not known or before[name] != value
         ]
-        console.print(
-            f"  {_SIGNS[order['outcome']]} {escape(order['order_id'])}: {escape(', '.join(changes))}", soft_wrap=True
-        )
+        told = printable(f"{order['order_id']}: {', '.join(changes)}")
+        console.print(f"  {_SIGNS[order['outcome']]} {told}", soft_wrap=True)
     left = batch.of("orders").applied - most
     if left > 0:
         console.print(f"    ... and {left:,} more, all in the stage")

@@ -14,7 +14,10 @@ from etl_lib.rules import STRUCTURAL, Rule
 from etl_lib.schemas import QUARANTINE
 from etl_lib.stage import Stage
 
-NEW, REPLAYED = "new", "replayed"
+NEW, REPLAYED, DISCARDED = "new", "replayed", "discarded"
+
+_SETTLED = f"(t.status = '{DISCARDED}' OR t.payload IS NOT NULL)"
+"""No retry opens these again: nobody wants the record, or an edited one has taken its place."""
 
 
 def record_id(source_file: Column, raw: Column) -> Column:
@@ -23,7 +26,13 @@ def record_id(source_file: Column, raw: Column) -> Column:
 
 
 def rejected_records(stage: Stage, rules: Mapping[str, Mapping[str, Rule]]) -> DataFrame:
-    """The rejected records of a stage with `record_id` and `reasons`: just the rules that refused them."""
+    """The rejected records of a stage with `record_id` and `reasons`."""
+    rejected = stage.records().where(F.col("outcome") == "rejected")
+    return rejected.withColumns({"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons(rules)})
+
+
+def reasons(rules: Mapping[str, Mapping[str, Rule]]) -> Column:
+    """What a staged record was rejected for, as quarantine has it: just the rules that refuse."""
     told = {}
     for dataset, named in rules.items():
         messages = {**STRUCTURAL, **{name: rule.message for name, rule in named.items() if rule.severity != "warn"}}
@@ -34,12 +43,7 @@ def rejected_records(stage: Stage, rules: Mapping[str, Mapping[str, Rule]]) -> D
         message = F.try_element_at(message_of, F.concat("dataset", F.lit("."), rule))
         return F.struct(rule.alias("rule"), message.alias("message"))
 
-    reasons = F.filter(F.transform("broken_rules", reason), lambda found: found["message"].isNotNull())
-    return (
-        stage.records()
-        .where(F.col("outcome") == "rejected")
-        .withColumns({"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons})
-    )
+    return F.filter(F.transform("broken_rules", reason), lambda found: found["message"].isNotNull())
 
 
 def with_positions(rejected: DataFrame, stage: Stage) -> DataFrame:
@@ -66,7 +70,12 @@ def entries(rejected: DataFrame, run_id: str) -> DataFrame:
         F.min("position").alias("position"),
         F.count("*").alias("occurrences"),
     )
-    written = {"first_run_id": F.lit(run_id), "last_run_id": F.lit(run_id), "status": F.lit(NEW)}
+    written = {
+        "first_run_id": F.lit(run_id),
+        "last_run_id": F.lit(run_id),
+        "status": F.lit(NEW),
+        "payload": F.lit(None).cast("string"),
+    }
     return found.withColumns(written).select(*QUARANTINE.column_names)
 
 
@@ -74,19 +83,37 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
     """Add the entries that are new; reopen or correct those whose reasons or status this run changes.
 
     A retry finds its entries there and changes nothing: `last_run_id` is the last run that changed the entry.
+    An entry that was discarded, or replayed with an edited text, stays as it is.
     """
     if not any(counts.outcomes["rejected"] for counts in batch.datasets.values()):
         return
     warehouse = batch.stage.warehouse
     rejected = rejected_records(batch.stage, rules)
-    there = warehouse.read(QUARANTINE).where(F.col("status") != REPLAYED).select("record_id", "reasons")
-    if rejected.join(there, ["record_id", "reasons"], "left_anti").isEmpty():
+    as_it_is = f"({_SETTLED} OR t.reasons <=> s.reasons AND t.status <> '{REPLAYED}')"
+    there = warehouse.read(QUARANTINE).alias("t")
+    same = F.expr(f"t.record_id = s.record_id AND {as_it_is}")
+    if rejected.alias("s").join(there, same, "left_anti").isEmpty():
         return
     clauses = [
-        f"WHEN MATCHED AND NOT (t.reasons <=> s.reasons AND t.status <> '{REPLAYED}') THEN UPDATE SET "
+        f"WHEN MATCHED AND NOT {as_it_is} THEN UPDATE SET "
         "t.reasons = s.reasons, t.position = s.position, t.occurrences = s.occurrences, "
         "t.last_run_id = s.last_run_id, t.status = s.status",
         insert_all(QUARANTINE),
     ]
     source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
     merge(warehouse, QUARANTINE, source, on="t.record_id = s.record_id", clauses=clauses)
+
+
+def settle_replays(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+    """Close the entries whose replayed record was not rejected; the others stay open, with the reasons of now.
+
+    What an edited text was rejected for is in the stage alone: the reasons of an entry speak of its own text.
+    """
+    settled = batch.stage.records().select("record_id", "outcome", "payload", "run_id", reasons(rules).alias("reasons"))
+    clauses = [
+        f"WHEN MATCHED AND s.outcome <> 'rejected' THEN UPDATE SET "
+        f"t.status = '{REPLAYED}', t.payload = s.payload, t.last_run_id = s.run_id",
+        "WHEN MATCHED AND s.payload IS NULL AND NOT (t.reasons <=> s.reasons) THEN UPDATE SET "
+        "t.reasons = s.reasons, t.last_run_id = s.run_id",
+    ]
+    merge(batch.stage.warehouse, QUARANTINE, settled, on="t.record_id = s.record_id", clauses=clauses)

@@ -11,12 +11,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from etl_lib.batch import Batch, DatasetCounts
+from etl_lib.batch import Batch, DatasetCounts, drift_of
 from etl_lib.config import Settings
+from etl_lib.drift import drift_told
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.output import write_text
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
-from etl_lib.streams import console_on
+from etl_lib.streams import console_on, printable
 
 log = structlog.get_logger(__name__)
 
@@ -46,6 +47,7 @@ def batch_metrics(batch: Batch, rows: Mapping[str, int]) -> dict[str, Any]:
         "conflicts": orders.conflicts,
         "conflict_orders": orders.conflict_keys,
         "datasets": {name: dataset_metrics(counts, OUTCOMES) for name, counts in sorted(batch.datasets.items())},
+        "drift": drift_of(batch),
         "dates": [day.isoformat() for day in sorted(batch.dates)],
     }
 
@@ -85,6 +87,7 @@ NOTHING_NEW: dict[str, Any] = {
     "conflicts": 0,
     "conflict_orders": [],
     "datasets": {},
+    "drift": {},
     "dates": [],
 }
 """The metrics of a run that found no new file."""
@@ -112,22 +115,29 @@ def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO
     """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
     console = console_on(stream)
     print_opening(metrics, console)
-    if metrics.get("finished_runs"):
-        console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
     if not metrics["datasets"]:
         console.print("Nothing new: the ledger has every file, no table was changed.")
     print_grids(metrics, MEANINGS, console)
-    if metrics["conflicts"]:
-        shown = ", ".join(metrics["conflict_orders"])
-        console.print(
-            f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {escape(shown)}"
-        )
+    print_conflicts(metrics, console)
     print_closing(metrics, settings, console)
 
 
 def print_opening(metrics: Mapping[str, Any], console: Console) -> None:
-    """Which run this was."""
+    """Which run this was, and which ones it finished first."""
     console.print(f"\n[bold]Run {metrics['run_id']}[/bold] {metrics['status']} in {metrics.get('duration_s', 0)} s")
+    if metrics.get("finished_runs"):
+        console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
+    if metrics.get("finished_restores"):
+        console.print(f"Finished first, undoing: {', '.join(metrics['finished_restores'])}")
+
+
+def print_conflicts(metrics: Mapping[str, Any], console: Console) -> None:
+    """The orders of which two contents claim one version; nothing when there are none."""
+    if metrics["conflicts"]:
+        shown = ", ".join(metrics["conflict_orders"])
+        console.print(
+            f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {printable(shown)}"
+        )
 
 
 def print_grids(metrics: Mapping[str, Any], meanings: Mapping[str, str], console: Console) -> None:
@@ -139,10 +149,13 @@ def print_grids(metrics: Mapping[str, Any], meanings: Mapping[str, str], console
 
 def print_closing(metrics: Mapping[str, Any], settings: Settings, console: Console) -> None:
     """Schema drift, and where everything is."""
-    for dataset, counts in metrics["datasets"].items():
-        if counts["unknown_fields"]:
-            fields = ", ".join(f"{name} ({n})" for name, n in counts["unknown_fields"].items())
-            console.print(f"[yellow]Schema drift[/yellow] in {dataset}, fields that no table has: {escape(fields)}")
+    for drift in drift_told(metrics["drift"], settings.drift, "warn", "fail"):
+        console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
+    print_places(metrics, settings, console)
+
+
+def print_places(metrics: Mapping[str, Any], settings: Settings, console: Console) -> None:
+    """Where the tables and the metrics are."""
     latest, own = metrics_paths(settings.output, metrics["run_id"])
     places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
     console.print("\n".join(places), soft_wrap=True, markup=False)

@@ -15,8 +15,11 @@ import structlog
 from pyspark.sql import SparkSession
 
 from etl_lib.arguments import Arguments
+from etl_lib.causes import is_disk_full
 from etl_lib.config import Settings
-from etl_lib.errors import LakehouseError, PlanError, WarehouseBusyError
+from etl_lib.disks import full_disk_message
+from etl_lib.errors import DiskFullError, LakehouseError, PlanError, WarehouseBusyError
+from etl_lib.faults import reach
 from etl_lib.ledger import DONE, FAILED
 from etl_lib.lock import warehouse_lock
 from etl_lib.report import print_json, write_metrics
@@ -61,10 +64,15 @@ class Run:
 
 @contextmanager
 def step(name: str) -> Iterator[dict[str, Any]]:
-    """Time a step and log its end; a number put under a name, e.g. `records`, is logged with its rate."""
+    """Time a step and log its end; a number put under a name, e.g. `records`, is logged with its rate.
+
+    Before and after it are the fault points `<name>.before` and `<name>.after`.
+    """
     started = time.monotonic()
     told: dict[str, Any] = {}
+    reach(f"{name}.before")
     yield told
+    reach(f"{name}.after")
     seconds = time.monotonic() - started
     rates = {f"{unit}_per_s": round(n / max(seconds, 1e-3)) for unit, n in told.items() if isinstance(n, int) and n}
     log.info(name, **told, **rates, seconds=round(seconds, 1))
@@ -98,11 +106,20 @@ def open_run(
             warehouse = Warehouse(spark, settings.warehouse)
             with step("tables"):
                 warehouse.create(job.tables)
-            yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)
-    except Exception as error:
-        metrics["message"] = str(error) if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+            try:
+                yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)
+            finally:
+                metrics["commit_retries"] = warehouse.collisions.total()
+    except LakehouseError as error:
+        metrics["message"] = str(error)
         # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
         refused = isinstance(error, WarehouseBusyError | PlanError)
+        raise
+    except Exception as error:
+        metrics["message"] = f"{type(error).__name__}: {error}"
+        if is_disk_full(error):
+            metrics["message"] = full_disk_message(settings)
+            raise DiskFullError(metrics["message"]) from error
         raise
     finally:
         metrics["duration_s"] = round(time.monotonic() - begun, 3)

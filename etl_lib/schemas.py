@@ -103,7 +103,7 @@ QUARANTINE = Table(
         record_id STRING NOT NULL, dataset STRING NOT NULL, raw STRING,
         reasons ARRAY<STRUCT<rule: STRING, message: STRING>>, source_file STRING NOT NULL, position BIGINT NOT NULL,
         occurrences BIGINT NOT NULL, first_run_id STRING NOT NULL, last_run_id STRING NOT NULL,
-        status STRING NOT NULL""",
+        status STRING NOT NULL, payload STRING""",
 )
 
 DQ_RESULTS = Table(
@@ -151,7 +151,8 @@ ETL_STAGE = Table(
         run_id STRING NOT NULL, dataset STRING NOT NULL, outcome STRING NOT NULL, key STRING, version_at TIMESTAMP,
         content_hash BIGINT, is_conflict BOOLEAN NOT NULL, broken_rules ARRAY<STRING>, unknown_fields ARRAY<STRING>,
         raw STRING, source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP, block BIGINT, row BIGINT,
-        table_date DATE, orders {ORDER_RECORD}, users {USER_RECORD}, products {PRODUCT_RECORD}""",
+        table_date DATE, orders {ORDER_RECORD}, users {USER_RECORD}, products {PRODUCT_RECORD},
+        record_id STRING, payload STRING""",
 )
 
 VALUE_PROP_FEATURES = Table(
@@ -182,6 +183,10 @@ _LEDGER = (QUARANTINE, DQ_RESULTS, ETL_RUNS, ETL_FILES)
 
 ORDER_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES, *_LEDGER, ETL_STAGE)
 """The tables of the orders job."""
+SALES_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES)
+"""What a run of the orders job changes one after the other, and a reader wants to see together."""
+PUBLISHED_TABLES = (*SALES_TABLES, QUARANTINE)
+"""The tables whose versions the ledger has of each run, before and after it."""
 FEATURE_TABLES = (VALUE_PROP_FEATURES, *_LEDGER, ETL_EVENTS)
 """The tables of the value-props job."""
 ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS)

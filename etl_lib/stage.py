@@ -8,8 +8,8 @@ one row with the run's manifest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -23,6 +23,8 @@ from etl_lib.schemas import ETL_RUNS, ETL_STAGE, Table
 from etl_lib.warehouse import Warehouse
 
 FILE, MANIFEST, BLANK, HEADER = "file", "manifest", "blank", "header"
+REPLAY_JOB = "quarantine"
+"""The job whose stages hold entries of the quarantine instead of the records of files."""
 NO_RECORDS = (FILE, MANIFEST, BLANK, HEADER)
 """The outcomes of staged rows that are no input records."""
 
@@ -37,6 +39,13 @@ class Manifest:
     started_at: str
     is_plan: bool
     """A plan waits for `--apply`; any other stage is finished by the next run."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """The versions of PUBLISHED_TABLES that the run was staged against: what to go back to, to undo it."""
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the records come from the quarantine and not from files."""
+        return self.job == REPLAY_JOB
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFr
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"
     head = stage_columns(warehouse.spark.createDataFrame([row], columns), ETL_STAGE)
-    reduce(DataFrame.unionByName, parts, head).writeTo(warehouse.name(ETL_STAGE)).append()
+    warehouse.append(ETL_STAGE, reduce(DataFrame.unionByName, parts, head))
     return Stage(warehouse, manifest.run_id)
 
 
@@ -113,8 +122,12 @@ def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
 def unfinished(warehouse: Warehouse) -> list[Manifest]:
     """The staged runs, oldest first, that were cut off while they were to be applied."""
     staged_runs = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("raw").collect()
-    status = {row["run_id"]: row["status"] for row in warehouse.read(ETL_RUNS).select("run_id", "status").collect()}
-    manifests = [_manifest(row["raw"]) for row in staged_runs]
+    runs = warehouse.read(ETL_RUNS).select("run_id", "status", "versions_before").collect()
+    status = {row["run_id"]: row["status"] for row in runs}
+    # A plan is applied to what is there then.
+    before = {row["run_id"]: dict(row["versions_before"]) for row in runs if row["status"] == "applying"}
+    found = (_manifest(row["raw"]) for row in staged_runs)
+    manifests = [replace(manifest, versions=before.get(manifest.run_id, manifest.versions)) for manifest in found]
     # A run that has no entry yet was cut off, unless it only planned; so was a plan while it was applied.
     cut_off = [m for m in manifests if status.get(m.run_id, "planned" if m.is_plan else "applying") == "applying"]
     return sorted(cut_off, key=lambda manifest: (manifest.started_at, manifest.run_id))

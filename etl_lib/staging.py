@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -18,7 +19,7 @@ from etl_lib.landing import LandingFile, is_blank
 from etl_lib.order_records import parse_orders
 from etl_lib.outcomes import compare, known
 from etl_lib.run import Run
-from etl_lib.schemas import DIM_ORDER
+from etl_lib.schemas import DIM_ORDER, PUBLISHED_TABLES
 from etl_lib.stage import file_rows, staged, write_stage
 from etl_lib.winners import winners
 
@@ -27,21 +28,32 @@ CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse
 
 
 def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
-    """Give every record of the files its outcome and write them to the stage, counted on the way in and from there."""
+    """Give every record of the files its outcome and write them to the stage."""
     extra = _extra_columns(run, files)
     read = {dataset: _read(run, dataset, some) for dataset, some in files.items()}
+    marked = files if scope.marks_files else {}
+    marks = [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
+    batch = stage_records(run, read, scope, marks)
+    for dataset, names in extra.items():
+        batch.of(dataset).unknown_fields.update(names)
+    return batch
+
+
+def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: Sequence[DataFrame] = ()) -> Batch:
+    """Give the records of each dataset their outcome and write them to the stage, counted on the way in and from there.
+
+    `marks` are further rows of the stage: the files that count as loaded.
+    """
+    run.manifest = replace(run.manifest, versions=run.warehouse.versions(PUBLISHED_TABLES))
     counted = {dataset: Observation(dataset) for dataset in read}
-    parts = []
+    parts = list(marks)
     for dataset, records in read.items():
         observed = records.observe(counted[dataset], _record_count(records))
         parts.append(staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id))
-        if scope.marks_files:
-            parts.append(file_rows(run.spark, files[dataset], dataset, run.run_id))
-    batch = count_batch(write_stage(run.warehouse, run.manifest, parts), run.settings.samples)
+    batch = count_batch(write_stage(run.warehouse, run.manifest, parts), run.settings)
     for dataset, observation in counted.items():
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)
-        batch.of(dataset).unknown_fields.update(extra.get(dataset, {}))
     return batch
 
 

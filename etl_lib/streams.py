@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
+from rich.markup import escape
 
 
 def log_stream() -> TextIO:
@@ -30,6 +31,11 @@ def console_on(stream: TextIO) -> Console:
     on_terminal = stream is sys.stdout and _stdout_is_terminal()
     width = None if on_terminal else 110
     return Console(file=stream, width=width, force_terminal=on_terminal, highlight=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """A text of the input as console markup: what could steer a terminal or hide in it is shown as its escape."""
+    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
 
 
 def _stdout_is_terminal() -> bool:

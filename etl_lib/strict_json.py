@@ -23,13 +23,10 @@ _OPTIONS = {
     "allowNonNumericNumbers": "false",
 }
 
-_UNESCAPED = r"(?<!\\)(?:\\\\)*\\u"
-_NUL = _UNESCAPED + "0000|\\x00"
-_LONE_SURROGATE = (
-    rf"(?:{_UNESCAPED}[dD][89abAB][0-9a-fA-F]{{2}}(?!\\u[dD][c-fC-F][0-9a-fA-F]{{2}}))"
-    # Java looks behind only as far as it can count: an escaped backslash before a pair is seen 50 times over
-    rf"|(?:(?<!(?<!\\)(?:\\\\){{0,50}}\\u[dD][89abAB][0-9a-fA-F]{{2}}){_UNESCAPED}[dD][c-fC-F][0-9a-fA-F]{{2}})"
-)
+# For a text whose escaped backslashes are out of the way: every backslash left begins an escape.
+_NUL = r"\\u0000|\x00"
+_HIGH, _LOW = (rf"\\u[dD][{digits}][0-9a-fA-F]{{2}}" for digits in ("89abAB", "c-fC-F"))
+_LONE_SURROGATE = rf"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}"
 # What from_json's double may bend: a number of 16 digits or more, or an exponent of three. What a variant's double
 # may have bent: such digits with an exponent, such an exponent, or more digits than a variant's decimal has.
 _MAY_BEND = r"[:,\[]\s*-?[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}"
@@ -45,6 +42,12 @@ class JsonShape:
     booleans: Sequence[str]
     objects: dict[str, Sequence[str]]
     arrays: dict[str, Sequence[str]]
+
+    @property
+    def leaves(self) -> list[str]:
+        """The dotted names of all texts."""
+        nested = {**self.objects, **self.arrays}
+        return [*self.texts, *(f"{name}.{leaf}" for name, fields in nested.items() for leaf in fields)]
 
     def ddl(self, leaf: str, further: str = "") -> str:
         """The shape as a Spark struct whose texts have one type, with `further` fields at its end."""
@@ -80,7 +83,8 @@ def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
     is_exact = F.col("exact").isNotNull()
     texts = F.when(is_exact, _as_texts(F.col("exact"), shape)).otherwise(_texts_of(F.col("fast.record"), shape))
     not_texts = F.when(is_exact, _any_leaf(F.col("exact"), shape, lambda leaf: _is_no_text(leaf, raw)))
-    escapes = raw.contains("\\u") | raw.contains("\x00")
+    has_escapes = raw.contains("\\u") | raw.contains("\x00")
+    escapes = F.replace(raw, F.lit("\\\\"), F.lit("-"))
     # The null behind the record is where it was put, so the record is one value and nothing follows it.
     second, third = (F.try_variant_get("variant", path, "variant") for path in ("$[1]", "$[2]"))
     one_value = F.coalesce(F.is_variant_null(second), F.lit(False)) & third.isNull()
@@ -88,8 +92,8 @@ def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
         F.when(F.col("read_error").isNotNull(), F.col("read_error"))
         .when(~F.is_valid_utf8(raw), "not_utf8")
         .when(~one_value, "malformed_json")
-        .when(escapes & raw.rlike(_NUL), "nul_in_text")
-        .when(escapes & raw.rlike(_LONE_SURROGATE), "lone_surrogate")
+        .when(has_escapes & escapes.rlike(_NUL), "nul_in_text")
+        .when(has_escapes & escapes.rlike(_LONE_SURROGATE), "lone_surrogate")
         .when(~raw.rlike(r"^\s*\{"), "not_an_object")
         .when(F.col("fast.corrupt").isNotNull() | F.coalesce(not_texts, F.lit(False)), "wrong_type")
     )
@@ -175,3 +179,51 @@ def _unknown_fields(shape: JsonShape) -> Column:
         found.append(surplus(F.flatten(names), fields, f"{name}."))
     every = F.array_distinct(F.concat(*found))
     return F.when(F.size(every) > 0, every)
+
+
+def members_given(raw: Column, shape: JsonShape) -> Column:
+    """ARRAY<STRING>: the dotted names of the texts for which a JSON object has a value; NULL for any other text."""
+    return _members(raw, shape, lambda member: member.isNotNull() & ~F.is_variant_null(member))
+
+
+def members_of_other_types(raw: Column, shape: JsonShape) -> Column:
+    """ARRAY<STRING>: the dotted names of a JSON object's members that are not what the shape says; NULL as above.
+
+    An array with an element that is no object is named itself.
+    """
+
+    def is_other(kinds: Sequence[str]) -> Callable[[Column], Column]:
+        return lambda member: ~F.schema_of_variant(member).rlike(f"^({'|'.join(kinds)}|VOID)")
+
+    def has_other_element(member: Column) -> Column:
+        return F.exists(member.try_cast("array<variant>"), is_other(["OBJECT"]))
+
+    root = F.try_parse_json(raw)
+    found = [_members(raw, shape, lambda member: _is_no_text(member, raw))]
+    for names, kinds in ((shape.booleans, ["BOOLEAN"]), (shape.objects, ["OBJECT"]), (shape.arrays, ["ARRAY"])):
+        found += [_named(name, is_other(kinds)(_member(root, name))) for name in names]
+    found += [_named(name, has_other_element(_member(root, name))) for name in shape.arrays]
+    return F.array_distinct(F.concat(*found))
+
+
+def _members(raw: Column, shape: JsonShape, is_so: Callable[[Column], Column]) -> Column:
+    """The names of the texts for which `is_so` of the variant, or of one in an array; NULL if `raw` is no object."""
+    root = F.try_parse_json(raw)
+    flat = [*shape.texts, *(f"{name}.{leaf}" for name, fields in shape.objects.items() for leaf in fields)]
+    found = [_named(name, is_so(_member(root, name))) for name in flat]
+    for name, fields in shape.arrays.items():
+        elements = _member(root, name).try_cast("array<variant>")
+        found += [_named(f"{name}.{leaf}", F.exists(elements, _in_element(leaf, is_so))) for leaf in fields]
+    return F.when(F.schema_of_variant(root).startswith("OBJECT"), F.concat(*found))
+
+
+def _in_element(leaf: str, is_so: Callable[[Column], Column]) -> Callable[[Column], Column]:
+    return lambda element: F.coalesce(is_so(_member(element, leaf)), F.lit(False))
+
+
+def _member(variant: Column, name: str) -> Column:
+    return F.try_variant_get(variant, f"$.{name}", "variant")
+
+
+def _named(name: str, condition: Column) -> Column:
+    return F.when(condition, F.array(F.lit(name))).otherwise(F.array().cast("array<string>"))

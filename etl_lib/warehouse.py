@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import TypeVar
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StructType
 
+from etl_lib.commits import commit
 from etl_lib.errors import ConfigError, SchemaError
+from etl_lib.lock import local_folder
 from etl_lib.schemas import Table
 
 Answer = TypeVar("Answer")
 
 _CATALOG = "catalog:"
-_NAME = re.compile(r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*){0,1}$")
+_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -29,18 +32,27 @@ class Warehouse:
 
     spark: SparkSession
     location: str
+    collisions: Counter[str] = field(default_factory=Counter, compare=False)
+    """How often a commit had to be tried again, by table."""
 
     def __post_init__(self) -> None:
-        """Refuse a location that is neither a path nor `catalog:` with a plain name."""
-        if self.is_catalog and not _NAME.match(self.location.removeprefix(_CATALOG)):
+        """Refuse a location that SQL cannot name: neither a path without `${` nor `catalog:` with a plain name."""
+        if self.is_catalog and not _NAME.fullmatch(self.location.removeprefix(_CATALOG)):
             raise ConfigError(
                 f"warehouse: {self.location!r} is not catalog:<catalog>.<schema> with plain names (letters, digits, _)"
             )
+        if "${" in self.location:
+            raise ConfigError(f"warehouse: Spark takes the ${{ in {self.location!r} for a variable: use another path")
 
     @property
     def is_catalog(self) -> bool:
         """Whether tables are found by name and not by path."""
         return self.location.startswith(_CATALOG)
+
+    @property
+    def is_locked(self) -> bool:
+        """Whether a run has the warehouse to itself: on this machine's disk, not on an object store or in a catalog."""
+        return local_folder(self.location) is not None
 
     def name(self, table: Table) -> str:
         """The table as SQL names it, quoted."""
@@ -79,9 +91,41 @@ class Warehouse:
             ) from error
         return [f"{table.name}.{found}" for found in _differences(table.schema, self.read(table).schema)]
 
-    def read(self, table: Table) -> DataFrame:
-        """The table as it is now."""
-        return self.spark.table(self.name(table))
+    def read(self, table: Table, versions: Mapping[str, int] | None = None) -> DataFrame:
+        """The table as it is now, or at its version among `versions` (by table name) if it has one there."""
+        if versions is None or table.name not in versions:
+            return self.spark.table(self.name(table))
+        return self.spark.sql(f"SELECT * FROM {self.name(table)} VERSION AS OF {versions[table.name]:d}")  # noqa: S608
+
+    def present(self, tables: Iterable[Table]) -> list[Table]:
+        """Those of the tables that are there."""
+        asked = list(tables)
+        return [table for table, there in zip(asked, self._each(self._exists, asked), strict=True) if there]
+
+    def _exists(self, table: Table) -> bool:
+        try:
+            self.read(table).schema  # noqa: B018 - Spark Connect looks for the table only when it must
+        except AnalysisException as error:
+            if error.getCondition() in {"PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_TABLE_NOT_FOUND"}:
+                return False
+            raise
+        return True
+
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Add rows to a table, in one commit."""
+        self.commit(table, lambda: rows.writeTo(self.name(table)).append())
+
+    def overwrite(self, table: Table, rows: DataFrame, where: Column) -> None:
+        """Put `rows` in the place of those for which `where` holds, in one commit."""
+        self.commit(table, lambda: rows.writeTo(self.name(table)).overwrite(where))
+
+    def remove(self, table: Table, where: Column) -> None:
+        """Remove the rows for which `where` holds, in one commit."""
+        self.overwrite(table, self.read(table).limit(0), where)
+
+    def commit(self, table: Table, write: Callable[[], object]) -> None:
+        """Do a write that makes one commit to a table, again if it collides with another writer's."""
+        commit(write, table.name, self.collisions)
 
     def version(self, table: Table) -> int:
         """The Delta version that the table is at."""

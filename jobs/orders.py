@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 # Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
@@ -21,6 +22,7 @@ from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
 from etl_lib.intake import files_to_read
+from etl_lib.landing import vanished_files_told
 from etl_lib.report import print_summary
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run, step
@@ -52,7 +54,7 @@ def load_new_files(run: Run, scope: Scope) -> None:
     if not files:
         nothing_new(run)
         return
-    with step("stage") as told:
+    with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
         batch = stage_batch(run, scope, files)
         told["records"] = sum(counts.records for counts in batch.datasets.values())
     pass_gates(run, batch)

@@ -9,10 +9,10 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 # Plain `spark-submit jobs/query.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,12 +26,15 @@ from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError, LakehouseError
-from etl_lib.schemas import ALL_TABLES, ORDER_TABLES
+from etl_lib.ledger import consistent_versions
+from etl_lib.schemas import ALL_TABLES, ETL_RUNS, ORDER_TABLES, SALES_TABLES, Table
 from etl_lib.session import open_session
 from etl_lib.streams import console_on
 from etl_lib.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
 
 
 def query(argv: Sequence[str]) -> None:
@@ -41,7 +44,7 @@ def query(argv: Sequence[str]) -> None:
     warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
     try:
         sql = arguments.file.read_text(encoding="utf-8")
-        register_tables(warehouse, sql)
+        register_tables(warehouse, sql, newest=arguments.newest)
         found = warehouse.spark.sql(sql)
         columns, rows = found.columns, found.limit(arguments.rows + 1).collect()
     except (AnalysisException, OSError, UnicodeDecodeError) as error:
@@ -58,23 +61,38 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser = Parser("query", "Run one SQL file on the warehouse.", overrides_at_once=1)
     parser.add_argument("file", type=Path, help="the query, one SQL statement")
     parser.add_argument("--rows", type=int, default=100, metavar="N", help="print at most N rows (100)")
+    parser.add_argument(
+        "--newest",
+        action="store_true",
+        help="read the newest versions, which may disagree while a run is at work; else those of the last complete run",
+    )
     shapes = parser.add_mutually_exclusive_group()
     shapes.add_argument("--json", action="store_const", dest="shape", const="json", help="a JSON object a line")
     shapes.add_argument("--csv", action="store_const", dest="shape", const="csv", help="CSV with a header")
     return parser.parse_args(argv)
 
 
-def register_tables(warehouse: Warehouse, sql: str) -> None:
-    """Make the tables that `sql` mentions known by their plain names."""
-    for table in ALL_TABLES:
-        if table.name in sql.lower():
-            try:
-                warehouse.read(table).createOrReplaceTempView(table.name)
-            except AnalysisException as error:
-                job = "orders" if table in ORDER_TABLES else "value_props"
-                raise LakehouseError(
-                    f"{warehouse.location} has no table {table.name}; jobs/{job}.py makes it: {_first_lines(error)}"
-                ) from error
+def register_tables(warehouse: Warehouse, sql: str, *, newest: bool = False) -> None:
+    """Make the tables that `sql` mentions known by their plain names.
+
+    Those that a run changes one after the other are read at the versions that the last complete run left.
+    """
+    named = [table for table in ALL_TABLES if table.name in sql.lower()]
+    agreeing = [] if newest else [table for table in SALES_TABLES if table in named]
+    versions = _found(warehouse, ETL_RUNS, lambda: consistent_versions(warehouse, agreeing)) if agreeing else {}
+    for table in named:
+        rows = _found(warehouse, table, partial(warehouse.read, table, versions))
+        rows.createOrReplaceTempView(table.name)
+
+
+def _found(warehouse: Warehouse, table: Table, read: Callable[[], Answer]) -> Answer:
+    try:
+        return read()
+    except AnalysisException as error:
+        job = "orders" if table in ORDER_TABLES else "value_props"
+        raise LakehouseError(
+            f"{warehouse.location} has no table {table.name}; jobs/{job}.py makes it: {_first_lines(error)}"
+        ) from error
 
 
 def show(shape: str | None, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 # Plain `spark-submit jobs/value_props.py` from a checkout finds the package beside this folder.
@@ -21,6 +22,8 @@ from etl_lib.event_records import DATASETS
 from etl_lib.event_staging import event_files, stage_events
 from etl_lib.feature_report import print_summary
 from etl_lib.feature_run import apply_weeks, pass_gates, plan_weeks, windows_of
+from etl_lib.landing import vanished_files_told
+from etl_lib.restore import finish_restores
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, open_run, step
 from etl_lib.schemas import FEATURE_TABLES
@@ -36,10 +39,11 @@ def compute_features(argv: Sequence[str]) -> None:
     for dataset in DATASETS:
         settings.input.location(dataset)
     with open_run(VALUE_PROPS, settings, arguments, rules) as run:
+        finish_restores(run)
         with step("files") as told:
             files = event_files(run)
             told["files"] = sum(map(len, files.values()))
-        with step("stage") as told:
+        with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
             batch = stage_events(run, files)
             told["records"] = sum(counts.records for counts in batch.datasets.values())
         pass_gates(run, batch)

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from etl_lib.event_records import DATASETS
 from etl_lib.schemas import DIM_ORDER, FEATURE_TABLES, ORDER_TABLES, Table
 from etl_lib.warehouse import Warehouse
-from jobs import orders, value_props
+from jobs import maintain, orders, quarantine, value_props
 
 
 @dataclass
@@ -22,6 +22,8 @@ class Workplace:
 
     spark: SparkSession
     root: Path
+    name: str = "warehouse"
+    """The folder of the tables."""
 
     @property
     def landing(self) -> Path:
@@ -33,11 +35,14 @@ class Workplace:
 
     @property
     def tables(self) -> Warehouse:
-        return Warehouse(self.spark, str(self.root / "warehouse"))
+        return Warehouse(self.spark, str(self.root / self.name))
 
     def places(self) -> list[str]:
         """Where the tables and the output are, as options."""
-        return ["--set", f"warehouse={self.root / 'warehouse'}", "--set", f"output={self.output}"]
+        return ["--set", f"warehouse={self.root / self.name}", "--set", f"output={self.output}"]
+
+    def maintain(self, task: str, *options: str) -> int:
+        return maintain.main([task, *self.places(), *options])
 
     def metrics(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
@@ -60,6 +65,9 @@ class Job(Workplace):
 
     def run(self, *options: str) -> int:
         return orders.main([*self.options(), *options])
+
+    def quarantine(self, command: str, *options: str) -> int:
+        return quarantine.main([command, *self.places(), *options])
 
     def versions(self) -> dict[str, int]:
         return self.tables.versions(ORDER_TABLES)

@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from tests.feature_tables import table_rows
 from tests.job import FeatureJob, Job
+from tests.killing import World, contents, copy_of, land_after, land_before
 
 SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"
 
@@ -79,3 +80,20 @@ def _feature_run(job: FeatureJob, *options: str) -> FeatureRun:
         table_rows(job),
         job.versions(),
     )
+
+
+@pytest.fixture(scope="session")
+def world(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """A loaded warehouse and files that it does not have yet; its copies are loaded with them, disturbed or not."""
+    base = Job(spark, tmp_path_factory.mktemp("base"))
+    (base.landing / "orders").mkdir(parents=True)
+    land_before(base)
+    assert base.run() == 0
+    land_after(base)
+    undisturbed = copy_of(base, tmp_path_factory.mktemp("undisturbed"))
+    assert undisturbed.run() == 0
+    assert (
+        undisturbed.metrics()["outcomes"] | {"inserted": 1, "updated": 5, "rejected": 2}
+        == (undisturbed.metrics()["outcomes"])
+    )
+    return World(base, contents(undisturbed))

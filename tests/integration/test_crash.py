@@ -1,56 +1,55 @@
-"""A process that is killed between its two MERGEs loses nothing: the next run finishes it from its stage."""
+"""A process that dies loses nothing, doubles nothing, leaves nothing half-written: the next run finishes its work."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
+import random
 from pathlib import Path
 
 import pytest
 
-from tests.integration.test_orders_job import files_under, lines_of, order
-from tests.job import Job
+from tests.killing import POINTS, World, assert_converges, disagreeing_orders
 
-ROOT = Path(__file__).resolve().parents[2]
-
-KILLED_BEFORE_HEADERS = """
-import os, signal, sys
-sys.path.insert(0, {root!r})
-import etl_lib.applying
-from jobs.orders import main
-etl_lib.applying.apply_dim_order = lambda batch: os.kill(os.getpid(), signal.SIGKILL)
-main({options!r})
-"""
+IN_EVERY_RUN = ("stage.after", "fact_sales.after", "dim_product_inferred.before", "etl_files.after")
+RANDOM_MOMENTS = 12
+SEED = int(os.environ.get("ORDERS_TEST_SEED", random.randrange(1_000_000)))  # noqa: S311 - no secret
 
 
 @pytest.mark.slow
-def test_a_run_killed_between_the_two_merges_is_finished_by_the_next(job: Job) -> None:
-    job.land("a.jsonl", order("shrinks", items=3), order("moves", items=2))
-    assert job.run() == 0
-    later = {"updated_at": "2024-06-01T00:00:00Z"}
-    job.land("b.jsonl", order("shrinks", items=1, **later), order("moves", day=9, **later), order("new", items=2))
+@pytest.mark.parametrize("point", IN_EVERY_RUN)
+def test_a_run_killed_at_a_step_is_finished_by_the_next(world: World, tmp_path: Path, point: str) -> None:
+    die_and_converge(world, tmp_path, point)
 
-    code = KILLED_BEFORE_HEADERS.format(root=str(ROOT), options=job.options())
-    environment = os.environ | {"SPARK_CONF_DIR": str(ROOT / "deploy" / "spark"), "PYSPARK_PYTHON": sys.executable}
-    killed = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, timeout=280, check=False
-    )
-    assert killed.returncode == -signal.SIGKILL
-    assert len(lines_of(job, "new")) == 2  # the lines are there, their header is not
-    assert job.read_keys() == {"shrinks", "moves"}
+
+@pytest.mark.torture
+@pytest.mark.parametrize("point", [point for point in POINTS if point not in IN_EVERY_RUN])
+def test_a_run_killed_at_any_step_is_finished_by_the_next(world: World, tmp_path: Path, point: str) -> None:
+    die_and_converge(world, tmp_path, point)
+
+
+def die_and_converge(world: World, root: Path, point: str) -> None:
+    job = world.copy(root)
+    job.die_at(point)
+    assert disagreeing_orders(job, newest=False) == set()
+    if point in {"fact_sales.after", "dim_order.before"}:  # what the newest versions would show
+        changed = {"shrinks", "moves", "goes", "empties", "grows", "new"}
+        assert disagreeing_orders(job, newest=True) == changed
     holder = json.loads((job.root / "warehouse" / ".lock.holder.json").read_text())
-    assert holder["pid"] != os.getpid()
+    assert holder["pid"] != os.getpid()  # the lock of the dead is taken over
+    assert_converges(job, world)
 
-    assert job.run() == 0
-    assert len(job.metrics()["finished_runs"]) == 1
-    assert job.read_keys() == {"shrinks", "moves", "new"}
-    assert [sku for _, _, sku in lines_of(job, "shrinks")] == ["S1"]
-    assert [str(day) for day, _, _ in lines_of(job, "moves")] == ["2024-05-09"]
-    assert len(lines_of(job, "new")) == 2
-    files = files_under(job.root / "warehouse" / "fact_sales")
-    assert job.run("--full") == 0
-    assert job.metrics()["outcomes"]["unchanged"] == 3
-    assert files_under(job.root / "warehouse" / "fact_sales") == files
+
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+def test_a_run_killed_at_any_moment_is_finished_by_the_next(world: World, tmp_path: Path) -> None:
+    """Killed, and its virtual machine with it, at moments drawn over the length of a run."""
+    print(f"ORDERS_TEST_SEED={SEED}")  # noqa: T201 - shown when the test fails
+    moments = random.Random(SEED)  # noqa: S311 - no secret
+    for number in range(RANDOM_MOMENTS):
+        job = world.copy(tmp_path / str(number))
+        after = moments.uniform(6, 30)
+        print(f"run {number}: killed after {after:.2f} s")  # noqa: T201 - shown when the test fails
+        job.die_after(after)
+        assert disagreeing_orders(job, newest=False) == set()
+        assert_converges(job, world)

@@ -89,6 +89,10 @@ def test_the_job_runs_on_spark_connect(tmp_path: Path) -> None:
     (landing / "c.jsonl").write_text(json.dumps(ORDER | {"updated_at": "2024-06-01T00:00:00Z"}) + "\n")
     second = run_on_connect("orders", settings, tmp_path)
     assert second["outcomes"]["updated"] == 1
+    third = run_on_connect("quarantine", settings, tmp_path, "replay", "--rule", "malformed_json", "--file", "a.*")
+    assert (third["input_orders"], third["replayed"], third["outcomes"]["rejected"]) == (1, 0, 1)
+    entry = run_on_connect("quarantine", settings, tmp_path, "list")
+    assert run_on_connect("quarantine", settings, tmp_path, "show", entry["record_id"])["raw"] == "{broken"
 
 
 @pytest.mark.slow
@@ -104,8 +108,8 @@ def test_the_features_are_computed_on_spark_connect(tmp_path: Path) -> None:
         assert (tmp_path / "output" / "value_props" / "final.csv").read_text() == FINAL
 
 
-def run_on_connect(job: str, settings: Mapping[str, object], folder: Path) -> dict[str, Any]:
-    """The metrics of a job that ran in a process of its own as a client of Spark Connect."""
+def run_on_connect(job: str, settings: Mapping[str, object], folder: Path, *words: str) -> dict[str, Any]:
+    """What a job printed last that ran in a process of its own as a client of Spark Connect: its metrics, say."""
     options = [f"--set={name}={value}" for name, value in settings.items()]
     environment = os.environ | {
         "SPARK_REMOTE": "local[2]",
@@ -113,7 +117,7 @@ def run_on_connect(job: str, settings: Mapping[str, object], folder: Path) -> di
         "PYTHONPATH": str(ROOT),
         "PYSPARK_PYTHON": sys.executable,
     }
-    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *options, "--json"]
+    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *words, *options, "--json"]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False
     )

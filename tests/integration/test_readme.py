@@ -55,14 +55,17 @@ def test_the_commands_of_the_readme_work_in_their_order(
         assert job.main(arguments) == 0, line
         printed.append(capsys.readouterr().out)
 
-    first, again, rows, plan, applied, features, filled = printed
+    first, again, rows, listed, plan, applied, checked, compacted, features, filled = printed
     pasted = shown(blocks(README, "text")[0])
     assert pasted
     assert pasted - shown(first) == set()
     assert "Nothing new" in again
     assert "TEA-GREEN" in rows
+    assert "3 of 3 entries" in listed
     assert "The plan changed no table" in plan
     assert "5" in next(line for line in applied.splitlines() if "updated" in line)
+    assert "lines_are_complete" in checked
+    assert "files before" in compacted
     assert "2020-11-30" in features
     assert "2020-11-23" in filled
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -14,6 +15,7 @@ from etl_lib.arguments import (
     OrderArguments,
     Scope,
     parse_feature_arguments,
+    parse_maintain_arguments,
     parse_order_arguments,
 )
 from etl_lib.errors import ConfigError
@@ -101,7 +103,10 @@ def test_a_run_of_a_window_marks_no_file_as_loaded(argv: Sequence[str], marks: b
         pytest.param(["--since", "yesterday"], "'yesterday' is not an ISO 8601 date or time", id="no time"),
         pytest.param(["--until", "2024-02-30"], "'2024-02-30' is not an ISO 8601 date or time", id="no such day"),
         pytest.param(["--since", "0001-01-01T00:00:00+01:00"], "is not an ISO 8601 date or time", id="before year 1"),
-        pytest.param(["--apply", ""], "--apply", id="apply without an id"),
+        pytest.param(["--apply", ""], "--apply takes the run id", id="apply without an id"),
+        pytest.param(["--apply", "x' OR 1=1"], 'not "x\' OR 1=1"', id="apply with a piece of SQL"),
+        pytest.param(["--apply", "../../20240501T101500Z-c0ffee"], "--apply takes", id="apply with a path"),
+        pytest.param(["--apply", "20240501T101500Z-c0ffee\n"], "--apply takes", id="apply with a line break"),
         pytest.param(["--apply", "x", "--plan"], "leave out --plan, --full, --since and --until", id="apply and plan"),
         pytest.param(["--apply", "x", "--full"], "leave out", id="apply and full"),
         pytest.param(["--apply", "x", "--since", "2024-05-01"], "leave out", id="apply and since"),
@@ -256,3 +261,27 @@ def test_help_of_the_features_names_every_option_and_ends_well(capsys: pytest.Ca
     for option in ("--config", "--set", "--as-of", "--from", "--to", "--plan", "--json"):
         assert f"  {option}" in told
     assert "--full" not in told
+
+
+@pytest.mark.parametrize(
+    ("argv", "told"),
+    [
+        ([], "the following arguments are required: TASK"),
+        (["mend"], "invalid choice: 'mend'"),
+        (["restore"], "restore takes --run RUN_ID"),
+        (["restore", "--run", "x; drop"], "restore takes --run RUN_ID"),
+        (["check", "--run", "20240501T120000Z-abcdef"], "--run is an option of restore, not of check"),
+        (["purge", "--force"], "--force is an option of vacuum, not of purge"),
+        (["vacuum", "--plan"], "--plan is an option of restore and purge, not of vacuum"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_task_takes_its_own_options_only(argv: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        parse_maintain_arguments(argv)
+
+
+def test_a_run_to_undo_is_named_with_a_setting_beside_it() -> None:
+    found = parse_maintain_arguments(["restore", "--set", "samples=5", "--run", "20240501T120000Z-abcdef", "--plan"])
+    assert (found.task, found.restored_run_id) == ("restore", "20240501T120000Z-abcdef")
+    assert (found.overrides, found.plan, found.force) == (("samples=5",), True, False)

@@ -61,6 +61,12 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
         "target_week": "latest",
         "min_week_share": 0.5,
         "quality": {"max_rejected_share": 1.0},
+        "drift": {
+            **dict.fromkeys(("new_field", "lost_field", "changed_type", "changed_case"), "warn"),
+            "min_records": 10,
+            "optional": (),
+        },
+        "maintenance": {"retention_hours": 168, "keep_days": 30},
         "lock_timeout_s": 0,
         "samples": 20,
         "spark": {},

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from etl_lib.arguments import Arguments, parse_feature_arguments, parse_order_arguments
+from etl_lib.arguments import Arguments, parse_feature_arguments, parse_maintain_arguments, parse_order_arguments
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import LakehouseError
 from etl_lib.event_batch import EVENT_OUTCOMES
 from etl_lib.expectations import WEEK_RULES
 from etl_lib.outcomes import OUTCOMES
+from etl_lib.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.rules import STRUCTURAL, RuleBook
 from etl_lib.schemas import ALL_TABLES, Table
 from jobs import query
@@ -31,7 +32,12 @@ ARCHITECTURE = ROOT / "docs" / "architecture.md"
 SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
 
 Parse = Callable[[Sequence[str]], Arguments]
-JOBS: dict[str, Parse] = {"jobs/orders.py": parse_order_arguments, "jobs/value_props.py": parse_feature_arguments}
+JOBS: dict[str, Parse] = {
+    "jobs/orders.py": parse_order_arguments,
+    "jobs/value_props.py": parse_feature_arguments,
+    "jobs/quarantine.py": parse_quarantine_arguments,
+    "jobs/maintain.py": parse_maintain_arguments,
+}
 
 
 def named(page: Path) -> str:
@@ -127,7 +133,13 @@ def options_in(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("parse", "heading"), [(parse_order_arguments, "## Options"), (parse_feature_arguments, "### Its options")]
+    ("parse", "heading"),
+    [
+        (parse_order_arguments, "## Options"),
+        (parse_feature_arguments, "### Its options"),
+        (parse_quarantine_arguments, "## Look at what was rejected"),
+        (parse_maintain_arguments, "### Options of upkeep"),
+    ],
 )
 def test_the_readme_has_every_option(parse: Parse, heading: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
@@ -177,7 +189,7 @@ def test_a_command_has_the_options_and_settings_of_its_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    script, *arguments = shlex.split(line)
+    script, *arguments = shlex.split(line.replace("RUN_ID", "20240501T120000Z-abcdef"))
     if script == "jobs/query.py":
         assert query.parse_arguments(arguments).file.exists()
     else:

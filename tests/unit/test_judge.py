@@ -110,6 +110,10 @@ def test_without_rules_every_parsed_record_with_a_key_and_a_version_is_good(spar
     assert_same(found.select("id", "outcome", "broken_rules", "key"), expected)
 
 
+def in_hours(hours: int) -> str:
+    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
+
+
 ITEM: Mapping[str, Any] = {"sku": "s", "qty": 2, "price": 1.5}
 ORDER: Mapping[str, Any] = {
     "order_id": "a",
@@ -126,6 +130,7 @@ BREAKS_ONE: Mapping[str, list[Mapping[str, Any]]] = {
     "created_at_given": [{"created_at": None}],
     "created_at_is_time": [{"created_at": "2024-02-30T10:00:00Z"}, {"created_at": "1899-12-31T23:59:59Z"}],
     "updated_at_is_time": [{"updated_at": "2024-02-30T10:00:00Z"}],
+    "version_not_in_future": [{"created_at": in_hours(25)}, {"updated_at": in_hours(25)}],
     "amount_is_exact": [{"amount": "3,0"}, {"amount": 3.00001}],
     "item_sku_given": [{"items": [{**ITEM, "sku": ""}]}, {"items": [ITEM, {"qty": 1, "price": 0}]}],
     "item_qty_is_whole": [{"items": [{**ITEM, "qty": 1.5}]}, {"items": [{"sku": "s", "price": 1.5}]}],
@@ -146,6 +151,7 @@ BREAKS_NONE: list[Mapping[str, Any]] = [
     {"deleted": True, "items": [], "amount": 99},
     {"items": [ITEM, {**ITEM, "price": 0}]},
     {"metadata": {}},
+    {"created_at": in_hours(23), "updated_at": in_hours(23)},
 ]
 
 

@@ -101,6 +101,7 @@ def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
                 "unknown_fields": {"channel": 2, "metadata.utm": 1},
             }
         },
+        "drift": {"orders": {"new_field": {"channel": 2, "metadata.utm": 1}}},
         "dates": ["2024-05-01", "2024-05-02"],
     }
     assert sum(metrics["outcomes"].values()) == metrics["input_orders"]

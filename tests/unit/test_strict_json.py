@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -154,6 +155,10 @@ def test_half_a_surrogate_pair_is_refused_wherever_it_stands(spark: SparkSession
         r"\\ud800": None,
         r"\\\\udc00": None,
         r"\ud7ff\ue000": None,
+        "\\\\" * 60 + r"\ud83d\ude00": None,
+        "\\\\" * 60 + r"\ude00": lone,
+        "\\\\" * 60 + r"\ud800": lone,
+        "\\\\" * 60 + "ud800": None,
     }
     assert_errors(
         spark,
@@ -279,6 +284,22 @@ def test_deep_nesting_is_refused_and_no_crash(spark: SparkSession) -> None:
     deep = ["[" * DEEP, "[" * DEEP + "]" * DEEP, '{"a":' * DEEP + "1" + "}" * DEEP]
     inside = [f'{{"{name}":{nested}}}' for name in ("x", "items", "metadata", "order_id") for nested in deep[1:]]
     assert {row["parse_error"] for row in parsed(spark, [*deep, *inside])} == {"malformed_json"}
+
+
+def test_the_limits_of_the_parsers_are_those_of_the_documentation(spark: SparkSession) -> None:
+    def nested(depth: int) -> str:
+        return '{"x":' + "[" * depth + "]" * depth + "}"
+
+    within = [nested(990), f'{{"x":{"9" * 1000}}}', f'{{"{"k" * 50_000}":1}}', f'{{"x":"{"x" * 1_000_000}"}}']
+    beyond = [nested(1000), f'{{"x":{"9" * 1001}}}', f'{{"{"k" * 50_001}":1}}', f'{{"x":"{"x" * 20_000_001}"}}']
+    assert_errors(spark, {**dict.fromkeys(within), **dict.fromkeys(beyond, "malformed_json")})
+
+
+@pytest.mark.timeout(60)
+def test_a_text_of_very_many_escapes_is_judged_at_once(spark: SparkSession) -> None:
+    escapes = [r"\u0041", r"\ud83d\ude00", r"\\\\", "\\\\" * 50 + r"\ud83d\ude00"]
+    many = [f'{{"x":"{escape * (4_000_000 // len(escape))}"}}' for escape in escapes]
+    assert_errors(spark, dict.fromkeys(many))
 
 
 def test_what_reading_found_comes_before_what_parsing_finds(spark: SparkSession) -> None:

@@ -136,6 +136,13 @@ def test_a_time_says_whether_it_has_a_zone(spark: SparkSession) -> None:
     assert_same(actual, frame(spark, "text STRING, zoned BOOLEAN", *((text, zoned) for text, _, zoned in TIMES)))
 
 
+@pytest.mark.timeout(60)
+def test_a_long_text_that_looks_like_many_times_is_judged_at_once(spark: SparkSession) -> None:
+    texts = frame(spark, "text STRING", ("T00:" * 250_000,), ("2024-05-01T00:" * 100_000 + "Z",))
+    judged = texts.select(has_zone(F.col("text")).alias("zoned"), iso_time(F.col("text")).alias("time")).collect()
+    assert [tuple(row) for row in judged] == [(False, None), (True, None)]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [pytest.param((None, "x"), ("x", None), id="null moved"), pytest.param(("a", "bc"), ("ab", "c"), id="text moved")],
