@@ -74,13 +74,19 @@ def apply_plan(run: Run, run_id: str) -> None:
     apply_batch(run, manifest, count_batch(Stage(run.warehouse, run_id), run.settings), run.metrics)
 
 
-def _refuse_if_moved(run: Run, manifest: Manifest) -> None:
-    """Where no lock keeps others away, end a run whose tables another one has changed since they were compared with."""
+def _refuse_if_overtaken(run: Run, manifest: Manifest) -> None:
+    """Where no lock keeps others away, end a run that another one has finished, or whose tables it has changed."""
+    alone = "let the scheduler start one run at a time"
+    if manifest.run_id not in {left.run_id for left in unfinished(run.warehouse)}:
+        raise ConflictError(
+            f"another run took this one for one that was cut off, and finished it from its stage: {alone}. Its metrics "
+            "are with those of that run, and there is nothing left to do"
+        )
     now = run.warehouse.versions(MOVED_TABLES)
     if moved := _moved({name: manifest.versions[name] for name in now}, now):
         error = ConflictError(
-            f"another run has changed the tables since this one compared its records with them: {moved}. No table was "
-            "changed by this run; let the scheduler start one run at a time, and run the job again"
+            f"another writer has changed the tables since this run compared its records with them: {moved}. No table "
+            f"was changed by this run; {alone}, and run the job again"
         )
         write_run(run.warehouse, RunEntry(manifest, FAILED, run.metrics, {}, {}, str(error)))
         raise error
@@ -100,7 +106,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
     rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
     with step("before"):
         if not again and not warehouse.is_locked:
-            _refuse_if_moved(run, manifest)
+            _refuse_if_overtaken(run, manifest)
         rows_before = warehouse.rows(PUBLISHED_TABLES)
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())

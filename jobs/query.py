@@ -27,7 +27,7 @@ from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError, LakehouseError
 from etl_lib.ledger import consistent_versions
-from etl_lib.schemas import ALL_TABLES, ETL_RUNS, ORDER_TABLES, SALES_TABLES, Table
+from etl_lib.schemas import ALL_TABLES, ORDER_TABLES, SALES_TABLES, Table
 from etl_lib.session import open_session
 from etl_lib.streams import console_on
 from etl_lib.warehouse import Warehouse
@@ -79,7 +79,7 @@ def register_tables(warehouse: Warehouse, sql: str, *, newest: bool = False) -> 
     """
     named = [table for table in ALL_TABLES if table.name in sql.lower()]
     agreeing = [] if newest else [table for table in SALES_TABLES if table in named]
-    versions = _found(warehouse, ETL_RUNS, lambda: consistent_versions(warehouse, agreeing)) if agreeing else {}
+    versions = _found(warehouse, agreeing[0], partial(consistent_versions, warehouse, agreeing)) if agreeing else {}
     for table in named:
         rows = _found(warehouse, table, partial(warehouse.read, table, versions))
         rows.createOrReplaceTempView(table.name)

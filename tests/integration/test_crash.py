@@ -11,7 +11,7 @@ import pytest
 
 from tests.killing import POINTS, World, assert_converges, disagreeing_orders
 
-IN_EVERY_RUN = ("stage.after", "fact_sales.after", "dim_product_inferred.before", "etl_files.after")
+IN_EVERY_RUN = ("fact_sales.after", "etl_files.after")
 RANDOM_MOMENTS = 12
 SEED = int(os.environ.get("ORDERS_TEST_SEED", random.randrange(1_000_000)))  # noqa: S311 - no secret
 

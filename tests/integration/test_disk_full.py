@@ -16,7 +16,7 @@ from etl_lib.schemas import DIM_ORDER, SALES_TABLES
 from tests.killing import DyingJob, World, assert_converges, copy_of, disagreeing_orders
 
 SIZES = 10
-IN_EVERY_RUN = (3, 9)
+IN_EVERY_RUN = (7,)
 OLD = {"shrinks", "moves", "goes", "empties", "grows", "stays"}
 
 needs_mount = pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small disk needs root")

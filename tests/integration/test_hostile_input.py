@@ -197,7 +197,7 @@ def test_all_records_are_accounted_for(landed: Landed) -> None:
     } == dict.fromkeys(("superseded", "updated", "stale", "unchanged"), 0)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_large_records_are_loaded_or_kept_and_crash_nothing(job: Job) -> None:
     ids = numbered("large-")
     places = cycle(PLACEMENTS)

@@ -159,7 +159,7 @@ def test_prints_that_vanish_stop_the_other_job_too(feature_job: FeatureJob, monk
     assert f"{path} is gone since it was listed; no table was changed" in feature_job.metrics()["message"]
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.timeout(600)
 def test_two_thousand_tiny_files_are_one_run(job: Job) -> None:
     for number in range(2_000):
@@ -171,7 +171,7 @@ def test_two_thousand_tiny_files_are_one_run(job: Job) -> None:
     assert job.read(FACT_SALES).count() == 2_000
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.timeout(900)
 def test_one_large_gzip_is_read_whole(job: Job) -> None:
     """A gzip cannot be split: one task reads all of it, and the place of each record stays that in the file."""

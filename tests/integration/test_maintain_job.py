@@ -118,6 +118,7 @@ def test_invariants_hold_after_corrections_and_each_one_that_is_broken_by_hand_i
     assert "runs_agree: 1 (run_id is the same in an order and in all of its lines), e.g. o4" in message
 
 
+@pytest.mark.slow
 def test_a_restore_that_was_cut_off_is_finished_first_and_undoes_a_run_that_was_cut_off_too(
     job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,8 +207,9 @@ def test_undoing_runs_one_by_one_goes_back_to_the_empty_tables(job: Job, monkeyp
     assert job.maintain("check") == 0
 
 
+@pytest.mark.slow
 def test_upkeep_leaves_the_contents_and_what_is_still_needed(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    job.land("a.jsonl", order("o1", items=3), "{broken")
+    job.land("a.jsonl", order("o1", items=3), order("stays"), "{broken")
     assert job.run() == 0
     first = job.metrics()["run_id"]
     job.land("b.jsonl", order("o1", items=2, **LATER), order("o2"), "{broken too")
@@ -235,7 +237,7 @@ def test_upkeep_leaves_the_contents_and_what_is_still_needed(job: Job, capsys: p
     assert job.maintain("purge") == 0
     assert job.maintain("purge", "--set", old, "--plan") == 0
     assert job.metrics()["tables"] == {
-        "etl_stage": {"runs": 2, "rows_removed": 9},
+        "etl_stage": {"runs": 2, "rows_removed": 10},
         "quarantine": {"runs": 1, "rows_removed": 1},
     }
     assert job.tables.versions(PUBLISHED_TABLES) == versions
@@ -253,7 +255,7 @@ def test_upkeep_leaves_the_contents_and_what_is_still_needed(job: Job, capsys: p
     assert job.maintain("check") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_after_a_forced_vacuum_a_run_cannot_be_undone_and_nothing_has_changed(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -277,7 +279,7 @@ def test_after_a_forced_vacuum_a_run_cannot_be_undone_and_nothing_has_changed(
     assert job.maintain("check") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_run_of_value_props_is_undone_and_its_features_are_checked(
     feature_sample: FeatureSample, feature_job: FeatureJob
 ) -> None:

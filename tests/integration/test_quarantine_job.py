@@ -46,6 +46,7 @@ def arrival(job: Job, order_id: str) -> tuple[str, float]:
     return row["source_file"].rpartition("/")[2], row["source_modified_at"].timestamp()
 
 
+@pytest.mark.slow
 def test_after_a_rule_was_corrected_its_entries_are_replayed_once(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

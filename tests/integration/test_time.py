@@ -100,7 +100,7 @@ with open({report!r}, "w", encoding="utf-8") as file:
 """
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.timeout(1800)
 def test_tables_are_the_same_in_every_time_zone_of_process_and_session(job: Job) -> None:
     job.land("a.jsonl", *RECORDS)

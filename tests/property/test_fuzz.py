@@ -10,6 +10,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from pyspark.sql import functions as F
@@ -22,6 +23,8 @@ from tests.tables import assert_data_tables
 
 SEED = int(os.environ.get("FUZZ_SEED") or random.SystemRandom().randrange(2**32))
 LINES = int(os.environ.get("FUZZ_LINES") or 10_000)
+
+GOOD = '{"order_id":"first","created_at":"2024-01-01"}'
 
 TOKENS = [
     *(b'"', b"{", b"}", b"[", b"]", b",", b":", b" ", b"\\", b"'", b"null", b"true", b"NaN", b"-", b"+", b".", b"0"),
@@ -114,16 +117,23 @@ def mutated_lines(seed: int, count: int) -> list[bytes]:
     return lines
 
 
+def is_from_the_future(text: str) -> bool:
+    """Whether the oracle, which knows no clock, takes an order that the job refuses for its time."""
+    try:
+        order = oracle.read_order(text)
+    except oracle.RecordError:
+        return False
+    return max(order.created_at, order.version_at) > datetime.now(UTC)
+
+
 @pytest.mark.slow
 def test_mutated_lines_give_what_the_oracle_gives(job: Job) -> None:
     print(f"FUZZ_SEED={SEED} FUZZ_LINES={LINES}")  # noqa: T201 - shown when the test fails
-    lines = mutated_lines(SEED, LINES)
+    mutated = [line.decode("utf-8", "surrogateescape") for line in mutated_lines(SEED, LINES)]
+    # The first line is good: what a reader makes of the beginning of a file is not the matter here.
+    texts = [GOOD, *(text for text in mutated if not is_from_the_future(text))]
     path = job.landing / "orders" / "fuzz.jsonl"
-    path.write_bytes(b"\n".join([b'{"order_id":"first","created_at":"2024-01-01"}', *lines]) + b"\n")
-    texts = [
-        '{"order_id":"first","created_at":"2024-01-01"}',
-        *(line.decode("utf-8", "surrogateescape") for line in lines),
-    ]
+    path.write_bytes("".join(f"{text}\n" for text in texts).encode("utf-8", "surrogateescape"))
     expected = oracle.Warehouse()
     result = expected.load([oracle.LandedFile(f"file:{path}", path.stat().st_mtime_ns // 1_000_000, texts)])
     assert job.run() == 0
@@ -133,6 +143,6 @@ def test_mutated_lines_give_what_the_oracle_gives(job: Job) -> None:
     )
     metrics = job.metrics()
     assert metrics["outcomes"] == dict(result.outcomes)
-    assert metrics["input_orders"] == LINES + 1
+    assert metrics["input_orders"] == len(texts) > LINES * 0.99
     assert min(metrics["outcomes"]["rejected"], metrics["outcomes"]["inserted"]) > LINES / 100
     assert_data_tables(job, expected, {}, {})

@@ -35,7 +35,7 @@ def records(draw: random.Random) -> Iterator[dict[str, Any]]:
         }
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_entries_replayed_after_a_rule_was_corrected_leave_the_tables_of_the_corrected_rule(
     job: Job, tmp_path: Path
 ) -> None:
