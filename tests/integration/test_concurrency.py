@@ -48,7 +48,7 @@ for at in range(int(runs)):
 def test_a_crowd_of_processes_loses_and_doubles_no_order(job: Job) -> None:
     """Each process has its own orders, and versions of one that all of them change."""
     settings = [option for name, value in TEST_SPARK.items() for option in ("--set", f"{name}={value}")]
-    settings += ["--set", "spark.driver.memory=1g", "--set", "lock_timeout_s=7000"]
+    settings += ["--set", "spark.driver.memory=1g", "lock_timeout_s=7000", "input.users=", "input.products="]
     landing = job.landing / "orders"
     processes = []
     for name in range(PROCESSES):
