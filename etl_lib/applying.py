@@ -1,10 +1,15 @@
-"""Applying a staged batch, step by step in a fixed order; every step can be repeated with the same result."""
+"""Applying a staged batch in steps; every step can be repeated with the same result.
+
+Steps that change different tables are taken at the same time. In order are the lines of orders before their headers,
+then what is computed from the tables, and the ledger very last.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import structlog
@@ -20,6 +25,7 @@ from etl_lib.ledger import (
     APPLYING,
     DONE,
     FAILED,
+    RuleResult,
     RunEntry,
     planned_versions,
     write_files,
@@ -29,9 +35,11 @@ from etl_lib.ledger import (
 from etl_lib.quarantine import apply_quarantine, settle_replays
 from etl_lib.report import batch_metrics, table_metrics, write_metrics
 from etl_lib.restore import finish_restores, unfinished_restores
+from etl_lib.rules import Rule
 from etl_lib.run import Run, step
 from etl_lib.schemas import PUBLISHED_TABLES
 from etl_lib.stage import Manifest, Stage, read_manifest, unfinished
+from etl_lib.together import together
 
 log = structlog.get_logger(__name__)
 
@@ -99,7 +107,7 @@ def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
 
 
 def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, Any]) -> None:
-    """Bring a stage into the tables: lines before headers, dimensions, aggregates, and the ledger very last."""
+    """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger."""
     warehouse = run.warehouse
     orders = batch.of("orders")
     again = not batch.read
@@ -108,38 +116,71 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
         if not again and not warehouse.is_locked:
             _refuse_if_overtaken(run, manifest)
         rows_before = warehouse.rows(PUBLISHED_TABLES)
-    with step("quarantine") as told:
-        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
-        if not manifest.is_replay:
-            apply_quarantine(batch, rules)
+    members = [partial(_apply_members, batch, dataset) for dataset in DIMENSIONS]
+    refuse = partial(_settle if manifest.is_replay else _refuse, batch, rules)
+    _, _, *counts = together(partial(_apply_orders, batch), refuse, *members)
+    inferred = dict(zip(DIMENSIONS, counts, strict=True))
+    results = all_rule_results(run, batch, inferred)
+    together(
+        partial(_apply_aggregates, batch),
+        partial(_write_results, batch, results, again=again),
+        partial(_write_files, batch),
+    )
+    with step("ledger"):
+        before = manifest.versions
+        after, rows = together(lambda: warehouse.versions(PUBLISHED_TABLES), lambda: warehouse.rows(PUBLISHED_TABLES))
+        metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
+        if manifest.is_replay:
+            metrics["replayed"] = orders.records - orders.outcomes["rejected"]
+        metrics["tables"] = table_metrics(rows_before, rows, before, after)
+        write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=again)
+
+
+def _apply_orders(batch: Batch) -> None:
+    applied = batch.of("orders").applied
     with step("fact_sales") as told:
-        told["orders"] = orders.applied
+        told["orders"] = applied
         apply_fact_sales(batch)
     with step("dim_order") as told:
-        told["orders"] = orders.applied
+        told["orders"] = applied
         apply_dim_order(batch)
-    inferred = {}
-    for dataset, table in DIMENSIONS.items():
-        with step(table.name) as told:
-            told["records"] = batch.of(dataset).applied
-            apply_dimension(batch, dataset)
-        with step(f"{table.name}_inferred") as told:
-            told["inferred"] = inferred[dataset] = infer_members(batch, dataset)
+
+
+def _refuse(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+    with step("quarantine") as told:
+        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
+        apply_quarantine(batch, rules)
+
+
+def _settle(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+    with step("entries") as told:
+        told["records"] = batch.of("orders").records
+        settle_replays(batch, rules)
+
+
+def _apply_members(batch: Batch, dataset: str) -> int:
+    """A dimension; gives how many members it inferred."""
+    name = DIMENSIONS[dataset].name
+    with step(name) as told:
+        told["records"] = batch.of(dataset).applied
+        apply_dimension(batch, dataset)
+    with step(f"{name}_inferred") as told:
+        told["inferred"] = inferred = infer_members(batch, dataset)
+    return inferred
+
+
+def _apply_aggregates(batch: Batch) -> None:
     with step("daily_sales") as told:
         dates = touched_dates(batch)
         told["dates"] = len(dates)
         apply_daily_sales(batch, dates)
-    if manifest.is_replay:
-        with step("entries") as told:
-            told["replayed"] = metrics["replayed"] = orders.records - orders.outcomes["rejected"]
-            settle_replays(batch, rules)
+
+
+def _write_results(batch: Batch, results: Sequence[RuleResult], *, again: bool) -> None:
     with step("dq_results"):
-        write_rule_results(batch.stage, all_rule_results(run, batch, inferred), again=again)
+        write_rule_results(batch.stage, results, again=again)
+
+
+def _write_files(batch: Batch) -> None:
     with step("etl_files"):
         write_files(batch.stage)
-    with step("ledger"):
-        before = manifest.versions
-        after, rows = warehouse.versions(PUBLISHED_TABLES), warehouse.rows(PUBLISHED_TABLES)
-        metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
-        metrics["tables"] = table_metrics(rows_before, rows, before, after)
-        write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=again)

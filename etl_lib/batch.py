@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 from typing import Protocol
 
 from pyspark.sql import Column, DataFrame, Observation
@@ -15,6 +16,7 @@ from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
 from etl_lib.outcomes import APPLIED, OUTCOMES
 from etl_lib.stage import BLANK, Stage
+from etl_lib.together import together
 
 
 @dataclass
@@ -125,17 +127,21 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
         if row["dataset"] == "orders" and outcome in APPLIED:
             for day in {row["order_date"], row["table_date"]} - {None}:
                 dates.setdefault(day, Counter())[outcome] += records
-    for dataset, counts in datasets.items():
-        if counts.conflicts:
-            counts.conflicts, counts.conflict_keys = _conflicts(stage, dataset, settings.samples)
-    count_drift(stage, datasets, settings, has_undeclared=drifted)
     any_broken = any(counts.rules for counts in datasets.values())
-    return Batch(stage, datasets, dates, sample_keys(stage, settings.samples) if any_broken else {})
+    samples, *_ = together(
+        lambda: sample_keys(stage, settings.samples) if any_broken else {},
+        lambda: count_drift(stage, datasets, settings, has_undeclared=drifted),
+        *(partial(_count_conflicts, stage, dataset, counts, settings) for dataset, counts in datasets.items()),
+    )
+    return Batch(stage, datasets, dates, samples)
 
 
-def _conflicts(stage: Stage, dataset: str, samples: int) -> tuple[int, list[str]]:
-    keys = stage.records(dataset).where("is_conflict").select("key").distinct()
-    return keys.count(), [row["key"] for row in keys.orderBy("key").limit(samples).collect()]
+def _count_conflicts(stage: Stage, dataset: str, counts: OrderCounts, settings: Settings) -> None:
+    """From records to keys, and the first of them."""
+    if counts.conflicts:
+        keys = stage.records(dataset).where("is_conflict").select("key").distinct()
+        counts.conflicts = keys.count()
+        counts.conflict_keys = [row["key"] for row in keys.orderBy("key").limit(settings.samples).collect()]
 
 
 def count_drift(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -9,6 +11,7 @@ from etl_lib.arguments import Scope
 from etl_lib.landing import LandingFile, collected, landing_files, unread
 from etl_lib.ledger import loaded_files
 from etl_lib.run import Run
+from etl_lib.together import together
 
 DATASETS = ("orders", "users", "products")
 
@@ -18,16 +21,16 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
 
     `--full` takes all. `--since` takes all but the order files whose recorded maximum of version_at is older.
     """
-    taken = {}
-    for dataset in DATASETS:
+
+    def wanted(dataset: str) -> list[LandingFile]:
         location = getattr(run.settings.input, dataset)
         if location is None:
-            continue
+            return []
         files = landing_files(run.spark, location, f"input.{dataset}")
-        found = collected(_wanted(scope, files, loaded_files(run.warehouse, dataset), dataset))
-        if found:
-            taken[dataset] = found
-    return taken
+        return collected(_wanted(scope, files, loaded_files(run.warehouse, dataset), dataset))
+
+    found = zip(DATASETS, together(*(partial(wanted, dataset) for dataset in DATASETS)), strict=True)
+    return {dataset: files for dataset, files in found if files}
 
 
 def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame, dataset: str) -> DataFrame:

@@ -13,8 +13,6 @@ from etl_lib.warehouse import Warehouse
 MOST_DATES = 300
 """More dates than this prune as a range: a list of thousands costs more to plan than it saves."""
 
-_SOURCE = "merge_source"
-
 
 def dates_literal(column: str, dates: Collection[date]) -> str:
     """A condition on `column` with literal dates: open Delta skips files by nothing else."""
@@ -35,12 +33,13 @@ def merge(
     clauses: Sequence[str],
 ) -> None:
     """Run one MERGE of `source` (alias s, one row a key) into `table` (alias t)."""
-    source.createOrReplaceTempView(_SOURCE)
+    view = f"merge_source_{table.name}"  # two tables may be merged into at the same time
+    source.createOrReplaceTempView(view)
     try:
-        statement = f"MERGE INTO {warehouse.name(table)} AS t USING {_SOURCE} AS s ON {on} {' '.join(clauses)}"
+        statement = f"MERGE INTO {warehouse.name(table)} AS t USING {view} AS s ON {on} {' '.join(clauses)}"
         warehouse.commit(table, lambda: warehouse.spark.sql(statement).collect())
     finally:
-        warehouse.spark.catalog.dropTempView(_SOURCE)
+        warehouse.spark.catalog.dropTempView(view)
 
 
 def update_all(table: Table, condition: str = "true") -> str:

@@ -121,15 +121,17 @@ def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
 
 def unfinished(warehouse: Warehouse) -> list[Manifest]:
     """The staged runs, oldest first, that were cut off while they were to be applied."""
-    staged_runs = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("raw").collect()
-    runs = warehouse.read(ETL_RUNS).select("run_id", "status", "versions_before").collect()
-    status = {row["run_id"]: row["status"] for row in runs}
-    # A plan is applied to what is there then.
-    before = {row["run_id"]: dict(row["versions_before"]) for row in runs if row["status"] == "applying"}
-    found = (_manifest(row["raw"]) for row in staged_runs)
-    manifests = [replace(manifest, versions=before.get(manifest.run_id, manifest.versions)) for manifest in found]
-    # A run that has no entry yet was cut off, unless it only planned; so was a plan while it was applied.
-    cut_off = [m for m in manifests if status.get(m.run_id, "planned" if m.is_plan else "applying") == "applying"]
+    runs = warehouse.read(ETL_RUNS).select("run_id", "status", "versions_before")
+    of_run = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", "raw")
+    # A run has no entry until it is complete; a plan has one that says so while it is applied.
+    open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit("applying")) == "applying")
+    cut_off = []
+    for row in open_runs.collect():
+        manifest = _manifest(row["raw"])
+        if row["status"] is not None:  # a plan is applied to what is there then
+            cut_off.append(replace(manifest, versions=dict(row["versions_before"])))
+        elif not manifest.is_plan:
+            cut_off.append(manifest)
     return sorted(cut_off, key=lambda manifest: (manifest.started_at, manifest.run_id))
 
 

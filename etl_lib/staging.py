@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -21,6 +22,7 @@ from etl_lib.outcomes import compare, known
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER, PUBLISHED_TABLES
 from etl_lib.stage import file_rows, staged, write_stage
+from etl_lib.together import together
 from etl_lib.winners import winners
 
 TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
@@ -29,8 +31,10 @@ CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse
 
 def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
     """Give every record of the files its outcome and write them to the stage."""
-    extra = _extra_columns(run, files)
-    read = {dataset: _read(run, dataset, some) for dataset, some in files.items()}
+    extra, *records = together(
+        partial(_extra_columns, run, files), *(partial(_read, run, dataset, some) for dataset, some in files.items())
+    )
+    read = dict(zip(files, records, strict=True))
     marked = files if scope.marks_files else {}
     marks = [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
     batch = stage_records(run, read, scope, marks)
@@ -44,13 +48,17 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
 
     `marks` are further rows of the stage: the files that count as loaded.
     """
-    run.manifest = replace(run.manifest, versions=run.warehouse.versions(PUBLISHED_TABLES))
     counted = {dataset: Observation(dataset) for dataset in read}
-    parts = list(marks)
-    for dataset, records in read.items():
+
+    def part(dataset: str, records: DataFrame) -> DataFrame:
         observed = records.observe(counted[dataset], _record_count(records))
-        parts.append(staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id))
-    batch = count_batch(write_stage(run.warehouse, run.manifest, parts), run.settings)
+        return staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id)
+
+    versions, *parts = together(
+        partial(run.warehouse.versions, PUBLISHED_TABLES), *(partial(part, *records) for records in read.items())
+    )
+    run.manifest = replace(run.manifest, versions=versions)
+    batch = count_batch(write_stage(run.warehouse, run.manifest, [*marks, *parts]), run.settings)
     for dataset, observation in counted.items():
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)

@@ -7,12 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import TypeVar
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.types import DataType, StructType
 
 from etl_lib.commits import commit
@@ -137,9 +135,10 @@ class Warehouse:
         return dict(zip((table.name for table in asked), self._each(self.version, asked), strict=True))
 
     def rows(self, tables: Iterable[Table]) -> dict[str, int]:
-        """How many rows each table has, by its name: one query, which Delta answers from its log."""
-        counts = [self.read(table).agg(F.count("*").alias("n"), F.lit(table.name).alias("name")) for table in tables]
-        return {row["name"]: row["n"] for row in reduce(DataFrame.unionByName, counts).collect()} if counts else {}
+        """How many rows each table has, by its name: Delta answers a plain count from its log, without a scan."""
+        asked = list(tables)
+        counts = self._each(lambda table: self.read(table).count(), asked)
+        return dict(zip((table.name for table in asked), counts, strict=True))
 
 
 def _differences(declared: StructType, found: StructType) -> list[str]:

@@ -237,7 +237,7 @@ def test_a_run_that_was_cut_off_is_finished_from_its_stage(
     path = job.land("b.jsonl", order("o1", day=2, items=1, updated_at="2024-06-01"), order("o2"))
 
     def cut_off(*_: object) -> None:
-        raise OSError("no space left on device")
+        raise OSError("the power went")
 
     with monkeypatch.context() as patched:
         patched.setattr(f"etl_lib.applying.{step}", cut_off)
