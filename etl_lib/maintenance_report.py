@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
 
 from etl_lib.config import Settings
 from etl_lib.invariants import SUBJECTS
 from etl_lib.report import print_opening, print_places
-from etl_lib.streams import console_on
+from etl_lib.streams import console_on, printable
 
 
 def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO) -> None:
@@ -69,7 +68,7 @@ def _print_invariants(metrics: Mapping[str, Any], console: Console) -> None:
     grid = Grid("invariant", "violations", "says, or keys of some rows that break it", title="Invariants")
     grid.title_justify, grid.columns[1].justify = "left", "right"
     for name, rows in metrics["invariants"].items():
-        told = escape(", ".join(metrics["samples"][name])) if rows else says[name]
+        told = printable(", ".join(metrics["samples"][name])) if rows else says[name]
         grid.add_row(name, f"{rows:,}", told, style="red" if rows else None)
     console.print(grid)
     if metrics["not_checked"]:

@@ -61,7 +61,10 @@ class Warehouse:
         return f"delta.`{path}`"
 
     def create(self, tables: Iterable[Table]) -> None:
-        """Create the tables that are absent; raise SchemaError with all differences of those that are there."""
+        """Create the tables that are absent and the columns that may be NULL and are absent.
+
+        Any other difference from the declared columns is told in a SchemaError, all of them together.
+        """
         differences = [difference for found in self._each(self._create, tables) for difference in found]
         if differences:
             listed = "\n  ".join(differences)
@@ -87,7 +90,12 @@ class Warehouse:
                 f"Spark {self.spark.version} has no Delta Lake on its class path: "
                 "start the job with ./spark-submit.sh, or give the cluster Delta 4.2.0 for Spark 4.1"
             ) from error
-        return [f"{table.name}.{found}" for found in _differences(table.schema, self.read(table).schema)]
+        found = self.read(table).schema
+        if added := _absent_nullable(table.schema, found):
+            # The table was made by an earlier release; its rows have NULL there.
+            self.spark.sql(f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})")
+            found = self.read(table).schema
+        return [f"{table.name}.{difference}" for difference in _differences(table.schema, found)]
 
     def read(self, table: Table, versions: Mapping[str, int] | None = None) -> DataFrame:
         """The table as it is now, or at its version among `versions` (by table name) if it has one there."""
@@ -149,6 +157,13 @@ def _differences(declared: StructType, found: StructType) -> list[str]:
         for field in declared
         if have.get(field.name.lower()) != field.dataType
     ]
+
+
+def _absent_nullable(declared: StructType, found: StructType) -> str:
+    """The columns that can be added to a table that has rows, as ALTER TABLE names them."""
+    have = {field.name.lower() for field in found}
+    absent = [field for field in declared if field.nullable and field.name.lower() not in have]
+    return ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in absent)
 
 
 def _told(found: DataType | None) -> str:

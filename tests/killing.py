@@ -31,7 +31,7 @@ from tests.integration.test_orders_job import order
 from tests.job import Job
 
 ROOT = Path(__file__).resolve().parents[1]
-MAIN = "import sys; from jobs.orders import main; sys.exit(main(sys.argv[1:]))"
+MAIN = "import sys; from jobs.{} import main; sys.exit(main(sys.argv[1:]))"
 
 STEPS = (
     "stage",
@@ -64,17 +64,17 @@ class DyingJob(Job):
     def landing(self) -> Path:
         return self.landed
 
-    def start(self, point: str | None = None) -> subprocess.Popen[bytes]:
-        """A run in a process group of its own, which dies at `point` if there is one."""
+    def start(self, point: str | None = None, name: str = "orders", *arguments: str) -> subprocess.Popen[bytes]:
+        """A run of a job, of the orders job by default, in a process group of its own; it dies at `point`, if given."""
         settings = [option for name, value in TEST_SPARK.items() for option in ("--set", f"{name}={value}")]
         environment = os.environ | ({VARIABLE: point} if point else {})
-        command = [sys.executable, "-c", MAIN, *self.options(), *settings]
+        command = [sys.executable, "-c", MAIN.format(name), *(arguments or self.options()), *settings]
         with (self.root / "killed.log").open("ab") as log:
             return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
 
-    def die_at(self, point: str) -> None:
+    def die_at(self, point: str, name: str = "orders", *arguments: str) -> None:
         """Run until a fault point; it is an error if the run does not die there."""
-        process = self.start(point)
+        process = self.start(point, name, *arguments)
         assert process.wait(timeout=280) == -signal.SIGKILL, (self.root / "killed.log").read_text()
         kill(process)
 

@@ -1,0 +1,56 @@
+"""The tables of a warehouse: made, brought up to what is declared, or refused with all that differs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from etl_lib.errors import SchemaError
+from etl_lib.schemas import DIM_PRODUCT
+from etl_lib.warehouse import Warehouse
+
+
+@pytest.fixture
+def warehouse(spark: SparkSession, tmp_path: Path) -> Warehouse:
+    return Warehouse(spark, str(tmp_path / "warehouse"))
+
+
+def test_columns_that_an_earlier_release_did_not_have_are_added_and_the_rows_stay(warehouse: Warehouse) -> None:
+    earlier = replace(DIM_PRODUCT, columns="sku STRING NOT NULL, name STRING, of_the_users_own INT")
+    warehouse.create([earlier])
+    warehouse.append(earlier, warehouse.spark.sql("SELECT 'S1' AS sku, 'one' AS name, 1 AS of_the_users_own"))
+    later = replace(DIM_PRODUCT, columns="sku STRING NOT NULL, name STRING, price DECIMAL(18,4), place STRUCT<x: INT>")
+    warehouse.create([later])
+    assert dict(warehouse.read(later).dtypes) == {
+        "sku": "string",
+        "name": "string",
+        "of_the_users_own": "int",
+        "price": "decimal(18,4)",
+        "place": "struct<x:int>",
+    }
+    assert [row.asDict() for row in warehouse.read(later).collect()] == [
+        {"sku": "S1", "name": "one", "of_the_users_own": 1, "price": None, "place": None}
+    ]
+    version = warehouse.version(later)
+    warehouse.create([later])
+    assert warehouse.version(later) == version, "what is there is not added again"
+
+
+def test_what_cannot_be_added_is_told_with_all_differences(warehouse: Warehouse) -> None:
+    warehouse.create([replace(DIM_PRODUCT, columns="sku INT NOT NULL, name STRING")])
+    with pytest.raises(SchemaError) as caught:
+        warehouse.create([replace(DIM_PRODUCT, columns="sku STRING NOT NULL, name STRING, run_id STRING NOT NULL")])
+    assert "dim_product.sku: declared string, found int" in str(caught.value)
+    assert "dim_product.run_id: declared string, found nothing" in str(caught.value)
+    assert dict(warehouse.read(DIM_PRODUCT).dtypes) == {"sku": "int", "name": "string"}
+
+
+def test_rows_are_counted_by_table(warehouse: Warehouse) -> None:
+    tables = [replace(DIM_PRODUCT, name=name, columns="sku STRING NOT NULL") for name in ("none", "three")]
+    warehouse.create(tables)
+    warehouse.append(tables[1], warehouse.spark.sql("SELECT explode(array('a', 'b', 'c')) AS sku"))
+    assert warehouse.rows(tables) == {"none": 0, "three": 3}
+    assert warehouse.rows([]) == {}
