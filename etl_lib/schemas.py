@@ -26,13 +26,21 @@ class Table:
     columns: str
     key: tuple[str, ...]
     partition: tuple[str, ...] = ()
-    properties: str = "'delta.enableDeletionVectors' = 'true'"
-    """Delta's table properties, as SQL."""
+    changes_in_place: bool = False
+    """Whether MERGE changes rows that are there: then deletion vectors spare the files around them."""
+    is_skipped_by_values: bool = True
+    """Whether Delta keeps the least and greatest values of the files; not worth it where all files are read."""
 
     @property
     def schema(self) -> StructType:
         """The declared columns as a Spark schema."""
         return cast("StructType", StructType.fromDDL(self.columns))
+
+    @property
+    def properties(self) -> str:
+        """Delta's table properties, as SQL. Without deletion vectors a scan plans with half of the queries."""
+        skipping = "" if self.is_skipped_by_values else ", 'delta.dataSkippingNumIndexedCols' = '0'"
+        return f"'delta.enableDeletionVectors' = '{str(self.changes_in_place).lower()}'{skipping}"
 
     @property
     def column_names(self) -> list[str]:
@@ -45,6 +53,7 @@ FACT_SALES = Table(
     grain="one line of the current version of an order",
     key=("order_id", "line_no"),
     partition=("order_date",),
+    changes_in_place=True,
     columns=f"""
         order_id STRING NOT NULL, line_no INT NOT NULL, order_date DATE NOT NULL, created_at TIMESTAMP NOT NULL,
         user_id STRING, sku STRING NOT NULL, qty INT NOT NULL, unit_price {MONEY}, line_amount {LINE_AMOUNT},
@@ -56,6 +65,7 @@ DIM_ORDER = Table(
     grain="one order in its current version; deleted orders stay as tombstones",
     key=("order_id",),
     partition=("order_date",),
+    changes_in_place=True,
     columns=f"""
         order_id STRING NOT NULL, order_date DATE NOT NULL, created_at TIMESTAMP NOT NULL,
         version_at TIMESTAMP NOT NULL, user_id STRING, amount {MONEY}, currency STRING, source STRING, promo STRING,
@@ -71,6 +81,7 @@ DIM_USER = Table(
     name="dim_user",
     grain="one user; is_inferred until the user itself has arrived",
     key=("user_id",),
+    changes_in_place=True,
     columns=f"""
         user_id STRING NOT NULL, email STRING, created_at TIMESTAMP, country STRING,
         is_inferred BOOLEAN NOT NULL, {_ARRIVAL}""",
@@ -80,6 +91,7 @@ DIM_PRODUCT = Table(
     name="dim_product",
     grain="one product; is_inferred until the product itself has arrived",
     key=("sku",),
+    changes_in_place=True,
     columns=f"""
         sku STRING NOT NULL, name STRING, category STRING, price {MONEY},
         is_inferred BOOLEAN NOT NULL, {_ARRIVAL}""",
@@ -99,6 +111,7 @@ QUARANTINE = Table(
     name="quarantine",
     grain="one rejected record: the same text in the same file is one entry, however often it was read",
     key=("record_id",),
+    changes_in_place=True,
     columns="""
         record_id STRING NOT NULL, dataset STRING NOT NULL, raw STRING,
         reasons ARRAY<STRUCT<rule: STRING, message: STRING>>, source_file STRING NOT NULL, position BIGINT NOT NULL,
@@ -147,6 +160,7 @@ ETL_STAGE = Table(
     grain="one input record of one run with its outcome; also one row a file, and one row with the run's manifest",
     key=("run_id", "dataset", "source_file", "block", "row"),
     partition=("run_id", "dataset"),
+    is_skipped_by_values=False,
     columns=f"""
         run_id STRING NOT NULL, dataset STRING NOT NULL, outcome STRING NOT NULL, key STRING, version_at TIMESTAMP,
         content_hash BIGINT, is_conflict BOOLEAN NOT NULL, broken_rules ARRAY<STRING>, unknown_fields ARRAY<STRING>,
@@ -170,8 +184,7 @@ ETL_EVENTS = Table(
     name="etl_events",
     grain="one line of the input of the last run of value_props with its outcome",
     key=("dataset", "source_file", "block", "row", "outcome"),
-    # Always read whole: statistics to skip files by would cost more than the write.
-    properties="'delta.dataSkippingNumIndexedCols' = '0'",
+    is_skipped_by_values=False,
     columns=f"""
         run_id STRING NOT NULL, dataset STRING NOT NULL, outcome STRING NOT NULL, day DATE, user_id STRING,
         value_prop STRING, position INT, amount {MONEY}, content_hash BIGINT, key STRING, broken_rules ARRAY<STRING>,
