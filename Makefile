@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow torture bench lock clean
+.PHONY: help setup lint types test test-slow torture mutation bench lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -36,6 +36,9 @@ test-slow: setup ## the slow tests (none is fine)
 
 torture: setup ## kill, fill the disk and crowd the warehouse, every way; an hour on two cores
 	$(PYTHON) -m pytest -m torture
+
+mutation: setup ## how many mutants of the deciding modules the tests kill; 45 minutes (MUTATION='--sample 20 --seed 7' for less)
+	$(PYTHON) -m tests.mutation $(MUTATION)
 
 bench: ## time the jobs, value_props beside Polars and DuckDB; leave the machine alone for some minutes
 	@deploy/setup.sh bench

@@ -1,0 +1,33 @@
+"""What is mutated, and by which tests each module is judged: the quick ones first."""
+
+from __future__ import annotations
+
+TESTS: dict[str, tuple[str, ...]] = {
+    "applying": ("tests/unit/test_applying.py",),
+    "judge": ("tests/unit/test_judge.py",),
+    "winners": ("tests/unit/test_winners.py",),
+    "stage": ("tests/unit/test_stage.py",),
+    "ledger": ("tests/unit/test_ledger.py",),
+    "merge": ("tests/unit/test_merge.py",),
+    "apply_orders": ("tests/unit/test_apply_orders.py",),
+}
+"""The tests of each module of etl_lib that is mutated."""
+
+EQUIVALENT: dict[str, str] = {
+    "@dataclass(frozen=False)": "nothing assigns to its fields; frozen says so to readers and to mypy",
+    'refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.severity < "warn"))': (
+        "no severity sorts after `warn`"
+    ),
+    '.withColumn("is_conflict", competes & (lowest < highest))': "the lowest is never above the highest",
+    '.withColumn("outcome", F.when(competes & (F.col("place") != 1), "superseded").otherwise(F.col("outcome")))': (
+        "places are counted from 1"
+    ),
+    '"is_last": F.coalesce(F.col("at") + 1, F.lit(0)) >= F.col("line_count"),': "no line has a number above the count",
+    'return _manifest(found[ -1]["raw"])': "a run has one manifest",
+    'return dict(found[ -1]["versions_before"]) if found else None': "a run has one row",
+    'open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit("applying")) <= "applying")': (
+        "no status sorts before `applying`"
+    ),
+    "inferred = dict(zip(DIMENSIONS, counts, strict=False))": "`together` gives a result for each step",
+}
+"""Mutated lines that no test can tell from the original ones, each with the reason; they stay in the score."""

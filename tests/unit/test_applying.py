@@ -1,0 +1,230 @@
+"""Applying a stage: what a run leaves in the tables and in the ledger, and when it is refused or finished later."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from secrets import token_hex
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from etl_lib import applying
+from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
+from etl_lib.arguments import Arguments
+from etl_lib.batch import Batch, count_batch
+from etl_lib.bookkeeping import MOVED_TABLES
+from etl_lib.config import Inputs, Quality, Settings
+from etl_lib.errors import ConflictError, PlanError
+from etl_lib.ledger import APPLYING, PLANNED, RunEntry, write_run
+from etl_lib.rules import RuleBook
+from etl_lib.run import Run
+from etl_lib.schemas import (
+    DIM_ORDER,
+    ETL_FILES,
+    ETL_RUNS,
+    ETL_STAGE,
+    FACT_SALES,
+    ORDER_RECORD,
+    ORDER_TABLES,
+    PUBLISHED_TABLES,
+    QUARANTINE,
+)
+from etl_lib.stage import Manifest, stage_columns, write_stage
+from etl_lib.warehouse import Warehouse
+from tests.frames import frame
+
+AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
+RAW = "{broken"
+COLUMNS = f"""run_id STRING, dataset STRING, outcome STRING, key STRING, content_hash BIGINT, version_at TIMESTAMP,
+    source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP, raw STRING, broken_rules ARRAY<STRING>,
+    block BIGINT, row BIGINT, record_id STRING, orders {ORDER_RECORD}"""
+RULES = RuleBook()
+PUBLISHED = [table.name for table in PUBLISHED_TABLES]
+
+
+@pytest.fixture(scope="module")
+def empty(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("applying")
+    Warehouse(spark, str(folder)).create(ORDER_TABLES)
+    return folder
+
+
+def run_in(spark: SparkSession, location: str, output: Path, **quality: float) -> Run:
+    settings = Settings(
+        warehouse=location, output=str(output), rules="none", input=Inputs(), quality=Quality(**quality)
+    )
+    arguments = Arguments(Path(), (), plan=False, as_json=True, given=())
+    return Run(settings, arguments, RULES, spark, Warehouse(spark, location), manifest("now"))
+
+
+@pytest.fixture
+def run(spark: SparkSession, empty: Path, tmp_path: Path) -> Run:
+    """A run over empty tables of its own, whose gate is closed when more than half of the orders are rejected."""
+    shutil.copytree(empty, tmp_path / "warehouse")
+    return run_in(spark, str(tmp_path / "warehouse"), tmp_path / "output", max_rejected_share=0.5)
+
+
+def manifest(run_id: str, **about: Any) -> Manifest:
+    versions = dict.fromkeys(PUBLISHED, 0)
+    given = {"job": "orders", "arguments": (), "started_at": "2024-05-01T10:00:00+00:00", "is_plan": False}
+    return Manifest(run_id, **{**given, "versions": versions, **about})
+
+
+def stage(run: Run, of: Manifest, *outcomes: str) -> Batch:
+    """A stage of one file with an order of one line for each outcome."""
+    item = [("sku", 2, Decimal("1.5"))]
+    rows = [(of.run_id, "orders", "file", *[None] * 3, "f", 9, AT, *[None] * 6)]
+    for at, outcome in enumerate(outcomes, 1):
+        order = (f"o{at}", date(2024, 5, 1), AT, "u", None, "EUR", None, None, 1, False, item)
+        place = ("f", None, AT, RAW if outcome == "rejected" else None, ["no_key"] if outcome == "rejected" else [])
+        record = None if outcome == "rejected" else order
+        rows.append((of.run_id, "orders", outcome, f"o{at}", at, AT, *place, 0, at, f"e{at}", record))
+    written = write_stage(run.warehouse, of, [stage_columns(frame(run.spark, COLUMNS, *rows), ETL_STAGE)])
+    return count_batch(written, run.settings)
+
+
+def statuses(run: Run) -> list[tuple[str, str, str | None]]:
+    rows = run.warehouse.read(ETL_RUNS).select("run_id", "status", "message").orderBy("run_id", "status").collect()
+    return [(row["run_id"], row["status"], row["message"]) for row in rows]
+
+
+def test_a_batch_goes_into_every_table_and_the_ledger_says_so(run: Run) -> None:
+    # Under a lock nobody else can have moved a table: the versions are not asked for.
+    of = manifest("r1", versions=dict.fromkeys(PUBLISHED, 7))
+    batch = stage(run, of, "inserted", "rejected", "stale")
+    batch.read = {"orders": 3}
+    metrics: dict[str, Any] = {"run_id": "r1"}
+    apply_batch(run, of, batch, metrics)
+    assert run.warehouse.rows(PUBLISHED_TABLES) == dict.fromkeys(PUBLISHED, 1)
+    assert (metrics["status"], metrics["inferred"]) == ("done", {"users": 1, "products": 1})
+    changed = {"rows_before": 0, "rows_after": 1, "version_before": 7, "version_after": 1}
+    assert metrics["tables"] == dict.fromkeys(PUBLISHED, changed)
+    assert metrics["outcomes"]["inserted"] == metrics["outcomes"]["stale"] == metrics["outcomes"]["rejected"] == 1
+    assert "replayed" not in metrics
+    entry = run.warehouse.read(ETL_RUNS).collect()[0]
+    assert entry["versions_before"] == dict.fromkeys(PUBLISHED, 7)
+    assert entry["versions_after"] == dict.fromkeys(PUBLISHED, 1)
+    assert json.loads(entry["metrics"]) == metrics
+    assert [(row["path"], row["records"]) for row in run.warehouse.read(ETL_FILES).collect()] == [("f", 3)]
+
+
+def test_a_replay_closes_its_entries_and_adds_none(run: Run) -> None:
+    of = manifest("r1", job="quarantine")
+    metrics: dict[str, Any] = {}
+    first = replace(of, run_id="r0", job="orders")
+    apply_batch(run, first, stage(run, first, "rejected"), metrics)
+    assert "replayed" not in metrics
+    entry = run.warehouse.read(QUARANTINE).collect()[0]
+    run.spark.sql(f"UPDATE {run.warehouse.name(QUARANTINE)} SET record_id = 'e1'").collect()  # noqa: S608
+    batch = stage(run, of, "unchanged", "unchanged", "unchanged", "rejected", "rejected")
+    apply_batch(run, of, batch, metrics)
+    assert metrics["replayed"] == 3
+    closed = run.warehouse.read(QUARANTINE).collect()
+    told = {**entry.asDict(), "record_id": "e1", "status": "replayed", "last_run_id": "r1"}
+    assert [row.asDict() for row in closed] == [told]
+
+
+def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_closed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = manifest("r1", is_plan=True)
+    stage(run, closed, "rejected", "rejected", "inserted")
+    write_run(run.warehouse, RunEntry(closed, APPLYING, {}, closed.versions, {}))
+    stage(run, manifest("r2"), "inserted", "rejected")
+    clock = iter([100.0, 200.0, 502.34567])
+    monkeypatch.setattr(applying, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    finish_interrupted(run)
+    gate = "the quality gate is closed, no table was changed:\n  orders: 66.7% rejected, above "
+    assert statuses(run) == [
+        ("r1", "failed", f"{gate}quality.max_rejected_share 50.0%"),
+        ("r2", "done", None),
+    ]
+    assert run.metrics == {"finished_runs": ["r2"]}
+    written = json.loads((Path(run.settings.output) / "metrics.json").read_text())
+    assert (written["run_id"], written["status"], written["duration_s"]) == ("r2", "done", 302.346)
+    assert [row["order_id"] for row in run.warehouse.read(FACT_SALES).collect()] == ["o1"]
+    before = run.warehouse.versions(ORDER_TABLES)
+    finish_interrupted(run)
+    assert run.warehouse.versions(ORDER_TABLES) == before
+
+
+def plan(run: Run, run_id: str, **moved: int) -> None:
+    """A plan that waits, made when the tables were at version 0, or at those of `moved`."""
+    of = manifest(run_id, is_plan=True)
+    stage(run, of, "inserted")
+    versions = {table.name: 0 for table in MOVED_TABLES} | moved
+    write_run(run.warehouse, RunEntry(of, PLANNED, {}, versions, versions))
+
+
+def test_a_plan_is_applied_once_and_not_when_a_table_has_moved(run: Run) -> None:
+    plan(run, "p1")
+    plan(run, "p2", fact_sales=3)
+    with pytest.raises(PlanError, match="unknown is no plan that waits to be applied: it is unknown, applied already"):
+        apply_plan(run, "unknown")
+    apply_plan(run, "p1")
+    assert (run.metrics["status"], run.metrics["outcomes"]["inserted"]) == ("done", 1)
+    assert statuses(run) == [("p1", "done", None), ("p2", "planned", None)]
+    with pytest.raises(PlanError, match="p1 is no plan that waits to be applied"):
+        apply_plan(run, "p1")
+    moved = ["dim_order from version 0 to 1", "dim_product from version 0 to 1", "fact_sales from version 3 to 1"]
+    told = f"plan p2 no longer holds, make a new one: {', '.join(moved)}, dim_user from version 0 to 1"
+    with pytest.raises(PlanError, match=f"^{told}$"):
+        apply_plan(run, "p2")
+
+
+def test_a_plan_that_was_cut_off_is_finished_before_another_is_applied(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan(run, "p1")
+    plan(run, "p2")
+
+    def cut_off(*_: object) -> None:
+        raise OSError("the power went")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "apply_fact_sales", cut_off)
+        with pytest.raises(OSError, match="the power went"):
+            apply_plan(run, "p1")
+    assert statuses(run) == [("p1", "applying", None), ("p2", "planned", None)]
+    with pytest.raises(PlanError, match="run p1 was cut off: run the job once without --apply to finish it first"):
+        apply_plan(run, "p2")
+    finish_interrupted(run)
+    assert statuses(run) == [("p1", "done", None), ("p2", "planned", None)]
+
+
+@pytest.fixture
+def unlocked(spark: SparkSession, tmp_path: Path) -> Iterator[Run]:
+    """A run over tables in a catalog, where no lock keeps others away."""
+    schema = f"unlocked_{token_hex(4)}"
+    spark.sql(f"CREATE SCHEMA {schema}")
+    found = run_in(spark, f"catalog:spark_catalog.{schema}", tmp_path)
+    found.warehouse.create(ORDER_TABLES)
+    yield found
+    spark.sql(f"DROP SCHEMA {schema} CASCADE")
+
+
+def test_without_a_lock_a_run_that_another_overtook_is_refused(unlocked: Run) -> None:
+    behind = manifest("r1", versions={**dict.fromkeys(PUBLISHED, 0), "dim_order": 4})
+    batch = stage(unlocked, behind, "inserted")
+    batch.read = {"orders": 1}
+    told = "since this run compared its records with them: dim_order from version 4 to 0. No table was changed"
+    with pytest.raises(ConflictError, match=told):
+        apply_batch(unlocked, behind, batch, {})
+    assert [(run_id, status) for run_id, status, _ in statuses(unlocked)] == [("r1", "failed")]
+    assert unlocked.warehouse.read(DIM_ORDER).isEmpty()
+
+    alone = manifest("r2")
+    batch = stage(unlocked, alone, "inserted")
+    batch.read = {"orders": 1}
+    apply_batch(unlocked, alone, batch, {})
+    assert [(run_id, status) for run_id, status, _ in statuses(unlocked)] == [("r1", "failed"), ("r2", "done")]
+    with pytest.raises(ConflictError, match="another run took this one for one that was cut off, and finished it"):
+        apply_batch(unlocked, alone, batch, {})
