@@ -117,8 +117,8 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
             _refuse_if_overtaken(run, manifest)
         rows_before = warehouse.rows(PUBLISHED_TABLES)
     members = [partial(_apply_members, batch, dataset) for dataset in DIMENSIONS]
-    refuse = partial(_settle if manifest.is_replay else _refuse, batch, rules)
-    _, _, *counts = together(partial(_apply_orders, batch), refuse, *members)
+    rejected = partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules)
+    _, _, *counts = together(partial(_apply_orders, batch), rejected, *members)
     inferred = dict(zip(DIMENSIONS, counts, strict=True))
     results = all_rule_results(run, batch, inferred)
     together(
@@ -146,13 +146,13 @@ def _apply_orders(batch: Batch) -> None:
         apply_dim_order(batch)
 
 
-def _refuse(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def _quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
         apply_quarantine(batch, rules)
 
 
-def _settle(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def _settle_entries(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
     with step("entries") as told:
         told["records"] = batch.of("orders").records
         settle_replays(batch, rules)

@@ -7,9 +7,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
 
+import structlog
+
+log = structlog.get_logger(__name__)
+
 
 def together(*steps: Callable[[], Any]) -> list[Any]:
-    """Take all steps at once and give their results in order; an error is raised when all have ended."""
+    """Take all steps at once and give their results in order.
+
+    An error is raised when all have ended: that of the first step that failed. The others are logged.
+    """
     with ThreadPoolExecutor(len(steps)) as pool:
         begun = [pool.submit(copy_context().run, step) for step in steps]
+    for error in [error for step in begun if (error := step.exception())][1:]:
+        log.error("another step failed at the same time", reason=f"{type(error).__name__}: {error}")
     return [step.result() for step in begun]

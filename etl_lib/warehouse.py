@@ -139,14 +139,15 @@ class Warehouse:
 
     def versions(self, tables: Iterable[Table]) -> dict[str, int]:
         """The Delta version of each table by its name."""
-        asked = list(tables)
-        return dict(zip((table.name for table in asked), self._each(self.version, asked), strict=True))
+        return self._by_name(self.version, tables)
 
     def rows(self, tables: Iterable[Table]) -> dict[str, int]:
         """How many rows each table has, by its name: Delta answers a plain count from its log, without a scan."""
+        return self._by_name(lambda table: self.read(table).count(), tables)
+
+    def _by_name(self, ask: Callable[[Table], Answer], tables: Iterable[Table]) -> dict[str, Answer]:
         asked = list(tables)
-        counts = self._each(lambda table: self.read(table).count(), asked)
-        return dict(zip((table.name for table in asked), counts, strict=True))
+        return dict(zip((table.name for table in asked), self._each(ask, asked), strict=True))
 
 
 def _differences(declared: StructType, found: StructType) -> list[str]:

@@ -46,9 +46,7 @@ def die_and_converge(world: World, root: Path, point: str) -> None:
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize(
-    "point", ["stage.after", "dim_order.before", "entries.before", "entries.after", "ledger.after"]
-)
+@pytest.mark.parametrize("point", REPLAY_POINTS)
 def test_a_replay_killed_at_a_step_is_finished_by_the_next_run(world: World, tmp_path: Path, point: str) -> None:
     job = world.copy(tmp_path)
     [broken] = job.read(QUARANTINE).collect()

@@ -1,0 +1,34 @@
+"""Steps taken at the same time: results in order, and no error is lost."""
+
+from __future__ import annotations
+
+from threading import Barrier, Event
+
+import pytest
+from structlog.testing import capture_logs
+
+from etl_lib.together import together
+
+
+def test_steps_are_taken_at_the_same_time_and_their_results_are_in_order() -> None:
+    meet = Barrier(2, timeout=10)
+    first, second = together(lambda: ("first", meet.wait()), lambda: ("second", meet.wait()))
+    assert (first[0], second[0]) == ("first", "second")
+
+
+def test_an_error_is_raised_when_all_have_ended_and_those_of_others_are_told() -> None:
+    failed, ended = Event(), Event()
+
+    def fail() -> None:
+        failed.set()
+        raise OSError("the disk is full")
+
+    def fail_later() -> None:
+        failed.wait(10)
+        ended.set()
+        raise ValueError("and this, too")
+
+    with capture_logs() as logs, pytest.raises(OSError, match="the disk is full"):
+        together(fail, fail_later)
+    assert ended.is_set()
+    assert [log["reason"] for log in logs] == ["ValueError: and this, too"]
