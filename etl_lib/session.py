@@ -24,8 +24,10 @@ NEEDED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
     "spark.sql.variant.allowDuplicateKeys": "false",
+    "spark.sql.datetime.java8API.enabled": "true",
 }
-"""Settings of the session that results depend on: times are UTC, bad casts fail, duplicate JSON keys are refused."""
+"""Settings of the session that results depend on: times are UTC, bad casts fail, duplicate JSON keys are refused, and
+the dates of a replacement go through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left out."""
 
 
 def open_session(spark_settings: Mapping[str, str]) -> SparkSession:

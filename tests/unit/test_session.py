@@ -39,6 +39,7 @@ def test_what_is_not_in_force_is_put_in_force(spark: SparkSession) -> None:
         "spark.sql.session.timeZone": "America/New_York",
         "spark.sql.ansi.enabled": "false",
         "spark.sql.variant.allowDuplicateKeys": "true",
+        "spark.sql.datetime.java8API.enabled": "false",
     }
     assert wrong.keys() == NEEDED.keys()
     try:
