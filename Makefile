@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow torture mutation bench lock clean
+.PHONY: help setup lint types test test-slow torture mutation bench bench-full lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -14,7 +14,7 @@ export PYSPARK_DRIVER_PYTHON := $(PYSPARK_PYTHON)
 export SPARK_LOCAL_IP ?= 127.0.0.1
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## make .venv with all that tests and checks need (does nothing when it is current)
 	@deploy/setup.sh dev
@@ -40,10 +40,15 @@ torture: setup ## kill, fill the disk and crowd the warehouse, every way; an hou
 mutation: setup ## how many mutants of the deciding modules the tests kill; 45 minutes (MUTATION='--sample 20 --seed 7' for less)
 	$(PYTHON) -m tests.mutation $(MUTATION)
 
-bench: ## time the jobs, value_props beside Polars and DuckDB; leave the machine alone for some minutes
+bench: ## time the jobs beside their peers, small; leave the machine alone for a quarter of an hour
 	@deploy/setup.sh bench
-	$(PYTHON) bench/run.py
+	$(PYTHON) bench/orders.py --scale 0.1
 	$(PYTHON) bench/features.py
+
+bench-full: ## the same at full size; an hour and a half on two cores
+	@deploy/setup.sh bench
+	$(PYTHON) bench/orders.py --scale 1 --repeat 3
+	$(PYTHON) bench/features.py --scale 1 --repeat 3
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	--no-emit-index-url --no-emit-find-links

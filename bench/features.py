@@ -18,35 +18,39 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import importlib.util
 import json
 import os
-import platform
 import shutil
-import statistics
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from importlib import metadata
 from pathlib import Path
 
-from measure import Measured, measure
+from contest import (
+    BENCH,
+    ROOT,
+    SUMMARY,
+    BenchmarkError,
+    chosen,
+    made_once,
+    markdown,
+    measured,
+    require_installed,
+    submit,
+    summary,
+    told,
+    versions,
+    wall,
+)
+from measure import Measured
 
-ROOT = Path(__file__).resolve().parents[1]
-BENCH = Path(__file__).resolve().parent
 # The floor writes the result of the job, so the job goes first.
 CONTESTANTS = ("value_props", "floor", "polars", "duckdb")
-SPARK = ("value_props", "floor")
 PEERS = ("polars", "duckdb")
 SEED = 7
 HEADER = ("day", "user_id", "position", "value_prop", "clicked", "views_3w", "clicks_3w", "payments_3w", "amount_3w")
 CENTS = Decimal("0.0001")
-
-
-class BenchmarkError(Exception):
-    """A contestant fails, or answers otherwise than the others."""
 
 
 @dataclass(frozen=True)
@@ -78,21 +82,14 @@ class Benchmark:
     """The contestants at one scale."""
 
     def __init__(self, work: Path, scale: float, driver_memory: str) -> None:
-        """Nothing is made or run yet."""
-        self._data = work / f"data-{scale:g}"
+        """The data are made if they are not there."""
         self._out = work / f"out-{scale:g}"
         self._log = work / "features.log"
-        self._scale = scale
-        self._submit = [str(ROOT / "spark-submit.sh"), "--driver-memory", driver_memory]
-
-    def make_data(self) -> None:
-        """The three files, if they are not there; files of a generator that was interrupted do not count."""
-        if self._data.exists():
-            return
-        unfinished = self._data.with_name(f"{self._data.name}.unfinished")
-        options = ["--scale", str(self._scale), "--seed", str(SEED), "--dirt", "0"]
-        subprocess.run([sys.executable, BENCH / "generate_events.py", unfinished, *options], check=True)
-        unfinished.rename(self._data)
+        self._submit = submit(driver_memory)
+        options = ["--scale", str(scale), "--seed", str(SEED), "--dirt", "0"]
+        self._data = made_once(
+            work / f"data-{scale:g}", lambda folder: [BENCH / "generate_events.py", folder, *options]
+        )
 
     def has_result(self) -> bool:
         """Whether the job has left the result that the floor writes."""
@@ -103,21 +100,18 @@ class Benchmark:
         out = self._out / contestant
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
-        try:
-            measured, output = measure(self._command(contestant, out), self._log)
-        except subprocess.CalledProcessError as error:
-            raise BenchmarkError(f"{contestant} fails with exit code {error.returncode}; see {self._log}") from None
+        run, output = measured(contestant, self._command(contestant, out), self._log)
         if contestant == "floor":
-            return measured, None
+            return run, None
         if contestant != "value_props":
-            return measured, answer_of(out / "final.csv")
-        answer, told = answer_of(out / "output/value_props/final.csv"), json.loads(output)
-        if (told["rows"], told["clicked_rows"]) != (answer.rows, answer.clicked):
+            return run, answer_of(out / "final.csv")
+        answer, said = answer_of(out / "output/value_props/final.csv"), json.loads(output)
+        if (said["rows"], said["clicked_rows"]) != (answer.rows, answer.clicked):
             raise BenchmarkError(
-                f"the summary of value_props tells of {told['rows']:,} rows, {told['clicked_rows']:,} of them clicked, "
+                f"the summary of value_props tells of {said['rows']:,} rows, {said['clicked_rows']:,} of them clicked, "
                 f"its file of {answer}"
             )
-        return measured, answer
+        return run, answer
 
     @property
     def _result(self) -> Path:
@@ -148,13 +142,9 @@ def compete(benchmark: Benchmark, contestants: Sequence[str], repeat: int) -> di
     first: tuple[str, Answer] | None = None
     for at in range(repeat):
         for contestant in contestants:
-            measured, answer = benchmark.run(contestant)
-            found[contestant].append(measured)
-            print(
-                f"{at + 1}/{repeat} {contestant}: {measured.wall_s:.1f} s, CPU {measured.cpu_s:.1f} s, "
-                f"{measured.peak_mb:,} MB{f'; {answer}' if answer else ''}",
-                file=sys.stderr,
-            )
+            run, answer = benchmark.run(contestant)
+            found[contestant].append(run)
+            told(f"{at + 1}/{repeat} {contestant}{f'; {answer}' if answer else ''}", run)
             if answer is None:
                 continue
             first = first or (contestant, answer)
@@ -163,24 +153,11 @@ def compete(benchmark: Benchmark, contestants: Sequence[str], repeat: int) -> di
     return found
 
 
-def table(found: dict[str, list[Measured]]) -> Iterator[str]:
-    """The lines of the Markdown table."""
-    yield "| contestant | wall s (median) | min | CPU s | peak MB | of the floor |\n|---|--:|--:|--:|--:|--:|"
-    walls = {contestant: statistics.median(run.wall_s for run in runs) for contestant, runs in found.items()}
+def rows(found: dict[str, list[Measured]]) -> Iterator[str]:
+    """The rows of the Markdown table."""
     for contestant, runs in found.items():
-        shortest = min(run.wall_s for run in runs)
-        cpu = statistics.median(run.cpu_s for run in runs)
-        peak = max(run.peak_mb for run in runs)
-        ratio = f"{walls[contestant] / walls['floor']:.2f}" if "floor" in walls else ""
-        yield f"| {contestant} | {walls[contestant]:.1f} | {shortest:.1f} | {cpu:.1f} | {peak:,} | {ratio} |"
-
-
-def versions() -> str:
-    """Of what takes part, as far as it is installed beside this Python."""
-    wanted = ("pyspark", "delta-spark", *PEERS)
-    found = {one.name.replace("_", "-"): one.version for one in metadata.distributions()}
-    told = [f"{name} {found[name]}" for name in wanted if name in found]
-    return ", ".join([f"Python {platform.python_version()}", *told])
+        ratio = f"{wall(runs) / wall(found['floor']):.2f}" if "floor" in found else ""
+        yield f"{contestant} | {summary(runs)} | {ratio}"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -194,15 +171,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.repeat < 1:
         parser.error("--repeat is at least 1")
-    chosen = arguments.contestants.split(",")
-    if unknown := set(chosen) - set(CONTESTANTS):
-        parser.error(f"no such contestant: {', '.join(sorted(unknown))}; there are {', '.join(CONTESTANTS)}")
-    if missing := [name for name in PEERS if name in chosen and not importlib.util.find_spec(name)]:
-        parser.error(
-            f"{' and '.join(missing)} not installed beside {sys.executable}; "
-            "`python -m pip install --require-hashes -r requirements/bench.txt` brings them"
-        )
-    arguments.contestants = [name for name in CONTESTANTS if name in chosen]
+    arguments.contestants = chosen(parser, arguments.contestants, CONTESTANTS)
+    require_installed(parser, [name for name in PEERS if name in arguments.contestants])
     return arguments
 
 
@@ -212,16 +182,15 @@ def main() -> None:
     work = arguments.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     benchmark = Benchmark(work, arguments.scale, arguments.driver_memory)
-    benchmark.make_data()
     try:
         found = compete(benchmark, arguments.contestants, arguments.repeat)
     except BenchmarkError as error:
         sys.exit(f"error: {error}")
     print(
         f"Scale {arguments.scale:g}, {os.cpu_count()} cores, Spark's heap {arguments.driver_memory}, "
-        f"repeats {arguments.repeat}; {versions()}\n"
+        f"repeats {arguments.repeat}; {versions(PEERS)}\n"
     )
-    print("\n".join(table(found)))
+    print(markdown(f"contestant | {SUMMARY} | of the floor", rows(found)))
 
 
 if __name__ == "__main__":
