@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field
 
 from etl_lib.errors import ConfigError
-
-Location = Annotated[str, StringConstraints(min_length=1)]
-"""A path or URI; a relative one counts from the file (or, for an override, the directory) that names it."""
+from etl_lib.section import Location, Section, Share
 
 TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
@@ -28,13 +26,6 @@ OptionalField = Literal[
     "items.price",
     "event_data.position",
 ]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A part of the configuration: no unknown keys, no coerced types, no changes after loading."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Inputs(Section):

@@ -14,8 +14,8 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from etl_lib.config import Location
 from etl_lib.errors import ConfigError
+from etl_lib.section import Location
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?P<fallback>:-(?P<default>[^}]*))?\})")
 _HAS_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:|/)")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from etl_lib.config import Section
+from etl_lib.section import Section
 
 Severity = Literal["warn", "reject", "fail"]
 
