@@ -1,24 +1,31 @@
 """Loading settings: a YAML file, environment variables in it, and overrides from the command line.
 
 Strict: an unknown key, a missing key or a wrong type is an error with its dotted path, and all are told at once.
+No message shows what was given for a secret, or for a section that has one.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from etl_lib.errors import ConfigError
+from etl_lib.secrets import HIDDEN, holds_secret, is_secret
 from etl_lib.section import Location
 
 _VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?P<fallback>:-(?P<default>[^}]*))?\})")
 _HAS_SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+:|/)")
+
+
+class _DoubledKeyError(yaml.constructor.ConstructorError):
+    """A key stands twice in a mapping."""
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -28,7 +35,7 @@ class _StrictLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         for key in keys:
             if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} stands twice", node.start_mark)
+                raise _DoubledKeyError(None, None, f"the key {key!r} stands twice", node.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -43,6 +50,7 @@ def load_settings(
 ) -> SettingsT:
     """Read `path` as a `model`, with `${NAME}` and `${NAME:-default}` replaced and `a.b=value` overrides applied.
 
+    A Secret keeps its reference as it is: `${NAME}` is looked up when the secret is revealed.
     Relative locations in the file count from the file's folder, those in an override from the working directory.
     Raises ConfigError with every problem found, each with its dotted path.
     """
@@ -57,7 +65,7 @@ def load_settings(
     except ValidationError as error:
         # A variable that is not set leaves a hole, which is one problem and not two.
         told = {problem.partition(":")[0] for problem in problems}
-        explained = [_explain(detail) for detail in error.errors(include_url=False)]
+        explained = [_explain(detail, model) for detail in error.errors(include_url=False)]
         problems += [problem for problem in explained if problem.partition(":")[0] not in told]
         settings = None
     if problems or settings is None:
@@ -71,11 +79,24 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)  # noqa: S506 - a safe loader
     except OSError as error:
         raise ConfigError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: not a YAML file: {error}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: not a YAML file: {_yaml_problem(error)}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: a configuration is a mapping of keys to values")
     return tree
+
+
+def _yaml_problem(error: yaml.YAMLError | ValueError) -> str:
+    """What is wrong and where, but not the text itself: a secret may stand there."""
+    if isinstance(error, UnicodeDecodeError | yaml.reader.ReaderError):
+        return str(error)
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return "a number or a time that there is not; put quotes around a text that looks like one"
+    problem = error.problem or "not understood"
+    names_a_text = isinstance(error, yaml.composer.ComposerError | yaml.constructor.ConstructorError)
+    if "tag" in problem or (names_a_text and not isinstance(error, _DoubledKeyError)):
+        problem = "an anchor, alias or tag that means nothing here; put quotes around a text that begins with & * or !"
+    return f"{problem}, in line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
 
 
 def _leaves(tree: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any, tuple[str, ...]]]:
@@ -92,7 +113,8 @@ def _leaves(tree: Any, at: tuple[str, ...] = ()) -> Iterator[tuple[Any, Any, tup
 def _interpolate(tree: Any, model: type[BaseModel], environment: Mapping[str, str], problems: list[str]) -> None:
     for container, key, at in _leaves(tree):
         value = container[key]
-        if not (isinstance(value, str) and "$" in value):
+        annotation = _annotation(model, at)
+        if not (isinstance(value, str) and "$" in value) or is_secret(annotation):
             continue
 
         def replacement(match: re.Match[str], at: tuple[str, ...] = at) -> str:
@@ -105,7 +127,7 @@ def _interpolate(tree: Any, model: type[BaseModel], environment: Mapping[str, st
                 problems.append(f"{'.'.join(at)}: the environment variable {name} is not set and has no default")
             return found or ""
 
-        container[key] = _typed(_VARIABLE.sub(replacement, value), _annotation(model, at))
+        container[key] = _typed(_VARIABLE.sub(replacement, value), annotation)
 
 
 def _resolve_locations(tree: Any, model: type[BaseModel], base: Path) -> None:
@@ -117,7 +139,8 @@ def _resolve_locations(tree: Any, model: type[BaseModel], base: Path) -> None:
 def _override(tree: dict[str, Any], model: type[BaseModel], override: str, problems: list[str]) -> None:
     dotted, equals, text = override.partition("=")
     if not equals:
-        problems.append(f"--set {override}: expected dotted.key=value")
+        named = re.match(r"[\w.-]*", override)
+        problems.append(f"--set {named[0] if named else ''}: expected dotted.key=value")
         return
     # Spark's own settings have dots in their names: `spark.<name>` is one key of the section `spark`.
     at = ("spark", dotted) if dotted.startswith("spark.") else tuple(dotted.split("."))
@@ -132,15 +155,30 @@ def _override(tree: dict[str, Any], model: type[BaseModel], override: str, probl
     section[at[-1]] = _located(value, Path.cwd()) if _is_location(annotation) else value
 
 
-def _annotation(model: Any, at: tuple[str, ...]) -> Any:
+def _annotation(model: type[BaseModel], at: tuple[str, ...]) -> Any:
     """The declared type at a dotted path, or None where nothing is declared (validation then names the key)."""
+    declared: list[Any] = [model]
     for part in at:
-        if isinstance(model, type) and issubclass(model, BaseModel):
-            field = model.model_fields.get(part)
-            model = None if field is None else field.rebuild_annotation()
-        else:
-            model = None
-    return model
+        declared = [found for each in declared for found in _inside(each, part)]
+    return Union[tuple(declared)] if declared else None  # noqa: UP007 - of a number known only here
+
+
+def _inside(declared: Any, part: str) -> list[Any]:
+    """The types that a declared type gives to one of its fields, keys or elements: several for a union of sections."""
+    inner = get_args(declared)
+    origin = get_origin(declared)
+    if origin in (Union, UnionType):
+        return [found for each in inner for found in _inside(each, part)]
+    if origin is Annotated:
+        return _inside(inner[0], part)
+    if isinstance(declared, type) and issubclass(declared, BaseModel):
+        field = declared.model_fields.get(part)
+        return [] if field is None else [field.rebuild_annotation()]
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return [inner[1]]
+    if isinstance(origin, type) and issubclass(origin, Collection):
+        return [each for each in inner if each is not Ellipsis]
+    return []
 
 
 def _is_location(annotation: Any) -> bool:
@@ -152,11 +190,11 @@ def _typed(text: str, annotation: Any) -> Any:
     if text == "":
         return None
     wanted = get_args(annotation) or (annotation,)
-    if annotation is None or str in wanted or _is_location(annotation):
+    if annotation is None or str in wanted or _is_location(annotation) or is_secret(annotation):
         return text
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         return text  # validation then says what was wanted
 
 
@@ -166,10 +204,15 @@ def _located(value: Any, base: Path) -> Any:
     return os.path.normpath(base / value) if value else value
 
 
-def _explain(detail: Any) -> str:
-    at = ".".join(str(part) for part in detail["loc"])
+def _explain(detail: Any, model: type[BaseModel]) -> str:
+    path = tuple(str(part) for part in detail["loc"])
+    at = ".".join(path)
     if detail["type"] == "extra_forbidden":
         return f"{at}: unknown key"
     if detail["type"] == "missing":
         return f"{at}: missing"
-    return f"{at}: {detail['msg']} (found {detail['input']!r})"
+    declared, given = _annotation(model, path), detail["input"]
+    is_section = isinstance(given, dict | list) and given
+    if is_section or detail["type"] == HIDDEN or declared is None or holds_secret(declared):
+        return f"{at}: {detail['msg']}"
+    return f"{at}: {detail['msg']} (found {given!r})"
