@@ -4,6 +4,10 @@
 # Where a Spark is at hand (SPARK_HOME, as on a cluster, or a spark-submit on the PATH), this is that Spark's spark-submit with
 # the same arguments. Elsewhere it first sets up a Spark in .venv (deploy/setup.sh), whose defaults are in deploy/spark/.
 # ORDERS_DRIVER_MEMORY, as in 4g, sets the memory of a Spark set up here.
+#
+#   ./spark-submit.sh --with s3,postgres jobs/orders.py     fetches (once) and uses the jars for S3 and the driver for PostgreSQL
+#
+# Without --with, a Spark set up here asks the job's configuration what it needs. A cluster brings its own.
 set -euo pipefail
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -12,6 +16,11 @@ readonly root venv="$root/.venv"
 if (($# == 0)); then
   echo "usage: ./spark-submit.sh [spark-submit's options] jobs/orders.py [the job's options]" >&2
   exit 2
+fi
+with=""
+if [[ "$1" == --with ]]; then
+  with="${2:-}"
+  shift $(($# > 1 ? 2 : 1))
 fi
 args=("$@")
 
@@ -46,12 +55,24 @@ spark_at_hand() { # prints its spark-submit
   return 1
 }
 
+add_jars() { # of --with, or else of what the configuration names
+  local jars class_path=""
+  [[ -n "$with" ]] || with="$("$venv/bin/python" -m etl_lib.extra_jars "${args[@]}" </dev/null)"
+  for jars in ${with//,/ }; do
+    "$root/deploy/setup.sh" jars "$jars" </dev/null
+    class_path+="${class_path:+:}$venv/jars-$jars/*"
+  done
+  [[ -z "$class_path" ]] ||
+    args=(--conf "spark.driver.extraClassPath=$class_path" --conf "spark.executor.extraClassPath=$class_path" "${args[@]}")
+}
+
 use_own_spark() {
   "$root/deploy/setup.sh" </dev/null # standard input is the job's
   export SPARK_HOME="$venv/spark"
   export PYSPARK_PYTHON="$venv/bin/python" PYSPARK_DRIVER_PYTHON="$venv/bin/python"
   export SPARK_CONF_DIR="${SPARK_CONF_DIR:-$root/deploy/spark}" # on the class path, so that log4j2 finds its file without quoting
   export SPARK_LOCAL_IP="${SPARK_LOCAL_IP:-127.0.0.1}"
+  add_jars
   [[ -z "${ORDERS_DRIVER_MEMORY:-}" ]] || args=(--driver-memory "$ORDERS_DRIVER_MEMORY" "${args[@]}")
 }
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Sets up the project's own Spark: .venv with the locked packages and, on Spark's class path, the Delta jars.
 #
-#   deploy/setup.sh        what a job needs                  (requirements/local.txt)
-#   deploy/setup.sh dev    and what tests and checks need    (requirements/dev.txt)
+#   deploy/setup.sh              what a job needs                  (requirements/local.txt)
+#   deploy/setup.sh dev          and what tests and checks need    (requirements/dev.txt)
+#   deploy/setup.sh jars s3      and the jars for S3 (640 MB), in .venv/jars-s3; likewise jars postgres
 #
 # All or nothing: the stamp in .venv is written last and names the locks it was made from. A start that finds it does nothing;
 # one that finds none (killed half-way), or another (a lock has changed), begins anew.
@@ -15,11 +16,26 @@
 set -euo pipefail
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"
-readonly root venv="$root/.venv" pins="$root/deploy/jars.sha256"
+readonly root venv="$root/.venv"
 
-readonly delta=io.delta:delta-spark_4.1_2.13:4.2.0
-# Without these Ivy brings 85 MB that Spark already has, and fails where a local Maven cache holds poms without jars.
-readonly in_spark_already='org.*:*,com.*:*,javax.*:*,commons-*:*,io.airlift:*,io.unitycatalog:*'
+# Sets of jars: what to fetch, what not, and the file with their names and checksums. Without the exclusions Ivy brings 85 MB
+# that Spark already has, and fails where a local Maven cache holds poms without jars.
+about_jars() { # jars
+  pins_name="jars-$1.sha256"
+  case "$1" in
+    delta)
+      package=io.delta:delta-spark_4.1_2.13:4.2.0 pins_name=jars.sha256
+      excluded='org.*:*,com.*:*,javax.*:*,commons-*:*,io.airlift:*,io.unitycatalog:*'
+      ;;
+    s3)
+      package=org.apache.hadoop:hadoop-aws:3.4.2
+      excluded='org.apache.hadoop:hadoop-common,org.slf4j:*,com.*:*,javax.*:*,commons-*:*'
+      ;;
+    postgres) package=org.postgresql:postgresql:42.7.8 excluded='org.checkerframework:*' ;;
+    *) fail 2 "there are no jars '$1'; there are: s3, postgres" ;;
+  esac
+  pins="$root/deploy/$pins_name"
+}
 
 say() { echo "set-up: $*" >&2; }
 
@@ -32,8 +48,10 @@ sha256() { # macOS has no sha256sum
   if command -v sha256sum >/dev/null; then sha256sum "$@"; else shasum -a 256 "$@"; fi
 }
 
-fingerprint() { # set: what it is made from, in one number
-  cat "$root/requirements/build.txt" "$root/requirements/$1.txt" "$pins" "${BASH_SOURCE[0]}" | sha256 | cut -d ' ' -f 1
+fingerprint() { # set of packages or of jars: what it is made from, in one number
+  local -a from=("$root/requirements/build.txt" "$root/requirements/$1.txt" "$root/deploy/jars.sha256")
+  [[ "$1" != jars-* ]] || from=("$root/deploy/$1.sha256")
+  cat "${from[@]}" "${BASH_SOURCE[0]}" | sha256 | cut -d ' ' -f 1
 }
 
 is_current() { # set
@@ -119,35 +137,37 @@ install() { # set
   logged "$advice" "${pip[@]}" --no-build-isolation --use-pep517 -r "$root/requirements/$1.txt"
 }
 
-resolve_jars() { # scratch folder: Spark's own Ivy puts them into its folder jars/
+resolve_jars() { # package, packages to leave out, scratch folder: Spark's own Ivy puts them into its folder jars/
   local settings="${ORDERS_IVY_SETTINGS:-}" # Spark reads the path as a URI, hence %20
-  : >"$1/empty.py"
+  : >"$3/empty.py"
   SPARK_HOME="$venv/spark" PYSPARK_PYTHON="$venv/bin/python" PYSPARK_DRIVER_PYTHON="$venv/bin/python" \
-    "$venv/spark/bin/spark-submit" --packages "$delta" --exclude-packages "$in_spark_already" --conf "spark.jars.ivy=$1" \
-    ${settings:+--conf "spark.jars.ivySettings=${settings// /%20}"} "$1/empty.py"
+    "$venv/spark/bin/spark-submit" --packages "$1" --exclude-packages "$2" --conf "spark.jars.ivy=$3" \
+    ${settings:+--conf "spark.jars.ivySettings=${settings// /%20}"} "$3/empty.py"
 }
 
 fetch_jars() { # scratch folder: each jar in it under the name that it is pinned by
-  local jar from="${ORDERS_JARS_DIR:-}" prefix=""
-  if [[ -z "$from" ]]; then
-    say "fetching the jars of $delta"
+  local jar group="" folder="${ORDERS_JARS_DIR:-}"
+  if [[ -z "$folder" ]]; then
+    say "fetching the jars of $package"
     logged "  Without a network: set ORDERS_IVY_SETTINGS to an Ivy settings file that names a mirror, or ORDERS_JARS_DIR to a folder
-  with the jars of deploy/jars.sha256. Behind a proxy: SPARK_SUBMIT_OPTS='-Dhttps.proxyHost=HOST -Dhttps.proxyPort=PORT'." \
-      resolve_jars "$1"
-    from="$1/jars" prefix="io.delta_" # Ivy puts the group in front
+  with the jars of deploy/$pins_name. Behind a proxy: SPARK_SUBMIT_OPTS='-Dhttps.proxyHost=HOST -Dhttps.proxyPort=PORT'." \
+      resolve_jars "$package" "$excluded" "$1"
+    folder="$1/jars" group="*_" # Ivy puts the group in front
   fi
   while read -r _ jar; do
-    cp "$from/$prefix$jar" "$1/$jar" || fail 1 "$prefix$jar is missing in $from"
+    # shellcheck disable=SC2086 # the group is a pattern
+    cp "$folder"/$group"$jar" "$1/$jar" || fail 1 "$jar is missing in $folder"
   done < <(grep -v '^#' "$pins")
 }
 
-install_jars() {
-  local scratch="$venv/jars"
-  mkdir -p "$scratch"
+install_jars() { # jars, folder to put them into
+  local scratch="$venv/fetched-$1" package excluded pins_name pins
+  about_jars "$1"
+  mkdir -p "$scratch" "$2"
   fetch_jars "$scratch"
   (cd "$scratch" && grep -v '^#' "$pins" | sha256 --check - >"$venv/setup.log" 2>&1) ||
-    fail 1 "refused: these are not the jars that deploy/jars.sha256 pins: $(sed -n 's/: FAILED.*//p' "$venv/setup.log" | tr '\n' ' ')"
-  mv "$scratch"/*.jar "$venv/spark/jars/"
+    fail 1 "refused: these are not the jars that deploy/$pins_name pins: $(sed -n 's/: FAILED.*//p' "$venv/setup.log" | tr '\n' ' ')"
+  mv "$scratch"/*.jar "$2/"
   rm -rf "$scratch"
 }
 
@@ -159,11 +179,16 @@ set_up() { # set
     make_venv "$python"
     install local
     (cd "$venv" && ln -sfn lib/python3*/site-packages/pyspark spark) # one name, whatever the Python
-    install_jars
+    install_jars delta "$venv/spark/jars"
     fingerprint local >"$venv/.setup-local"
   fi
   if ! is_current "$1"; then
-    install "$1"
+    if [[ "$1" == jars-* ]]; then
+      rm -rf "${venv:?}/$1"
+      install_jars "${1#jars-}" "$venv/$1"
+    else
+      install "$1"
+    fi
     fingerprint "$1" >"$venv/.setup-$1"
   fi
   say "done in $SECONDS s"
@@ -171,7 +196,13 @@ set_up() { # set
 
 main() {
   local set="${1:-local}"
-  [[ -f "$root/requirements/$set.txt" ]] || fail 2 "there is no requirements/$set.txt"
+  if [[ "$set" == jars ]]; then
+    local package excluded pins_name pins
+    about_jars "${2:-}"
+    set="jars-$2"
+  else
+    [[ -f "$root/requirements/$set.txt" ]] || fail 2 "there is no requirements/$set.txt"
+  fi
   require_java
   if ! is_current local || ! is_current "$set"; then
     set_up "$set"

@@ -10,13 +10,13 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
+from etl_lib.config import DEFAULT_CONFIG
 from etl_lib.errors import ConfigError
 from etl_lib.judge import EVERYTHING, Window
 
 EARLIEST, LATEST = date(1900, 1, 1), date(9999, 12, 26)
 """The weeks of these days have all their days in the calendar."""
 _RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
-DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "conf" / "local.yaml"
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,15 @@ def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
     if found.first and found.last and found.first > found.last:
         raise ConfigError(f"--from {found.first} is after --to {found.last}")
     return FeatureArguments(**common(found, argv), as_of=found.as_of, first=found.first, last=found.last)
+
+
+def parse_pull_arguments(argv: Sequence[str]) -> Arguments:
+    """Read the command line of the pull job; ConfigError says what is wrong with it."""
+    parser = Parser("pull", "Pull orders from the configured source into landing files.")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    found = parser.parse_args(argv)
+    found.plan = False
+    return Arguments(**common(found, argv))
 
 
 def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:

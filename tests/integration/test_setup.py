@@ -37,7 +37,10 @@ for argument in "$@"; do
       echo "ivy $*" >>"$CALLS"
       [[ -z "${NO_NETWORK:-}" ]] || { echo 'Server access error: Connection refused'; exit 1; }
       mkdir -p "${argument#*=}/jars"
-      for jar in one two; do printf %s "$jar${TAMPERED:-}" >"${argument#*=}/jars/io.delta_$jar.jar"; done
+      jars='io.delta_one io.delta_two'
+      [[ "$*" != *hadoop-aws* ]] || jars='org.three_three'
+      [[ "$*" != *org.postgresql* ]] || jars='org.four_four'
+      for jar in $jars; do printf %s "${jar#*_}${TAMPERED:-}" >"${argument#*=}/jars/$jar.jar"; done
       exit ;;
   esac
 done
@@ -48,6 +51,7 @@ PYTHON = """#!/bin/bash
 case "$*" in
   *version_info*) echo 3.12 ;;
   "-c import ensurepip, venv") ;;
+  "-m etl_lib.extra_jars "*) echo "${NEEDS:-}" ;;
   "-m venv --clear "*)
     venv="${@: -1}" spark="${@: -1}/lib/python3.12/site-packages/pyspark"
     rm -rf "$venv"
@@ -72,6 +76,9 @@ case "$*" in
   *ensurepip*) exit 1 ;;
 esac
 """
+
+
+PINS = {"jars.sha256": ("one", "two"), "jars-s3.sha256": ("three",), "jars-postgres.sha256": ("four",)}
 
 
 @dataclass(frozen=True)
@@ -125,8 +132,9 @@ def machine(tmp_path: Path) -> Machine:
     for name in ("spark-submit.sh", "deploy/setup.sh"):
         shutil.copy2(PROJECT / name, project / name)
     shutil.copytree(PROJECT / "requirements", project / "requirements")
-    pins = "".join(f"{hashlib.sha256(jar.encode()).hexdigest()}  {jar}.jar\n" for jar in ("one", "two"))
-    (project / "deploy/jars.sha256").write_text(f"# a comment\n{pins}")
+    for name, jars in PINS.items():
+        pins = "".join(f"{hashlib.sha256(jar.encode()).hexdigest()}  {jar}.jar\n" for jar in jars)
+        (project / "deploy" / name).write_text(f"# a comment\n{pins}")
 
     machine = Machine(project, tmp_path / "bin", tmp_path / "calls")
     machine.command("java", JAVA.format(version="17.0.15"))
@@ -401,3 +409,58 @@ def test_the_python_can_be_chosen(machine: Machine) -> None:
 
     assert done.returncode == 2
     assert f"{old} is 3.9" in done.stderr
+
+
+def class_path(machine: Machine, *names: str) -> list[str]:
+    folders = ":".join(f"{machine.project}/.venv/jars-{name}/*" for name in names)
+    return [
+        *("--conf", f"spark.driver.extraClassPath={folders}"),
+        *("--conf", f"spark.executor.extraClassPath={folders}"),
+    ]
+
+
+def jars_of(machine: Machine, name: str) -> list[str]:
+    return [path.name for path in (machine.project / ".venv" / f"jars-{name}").iterdir()]
+
+
+def test_further_jars_are_fetched_when_they_are_asked_for_and_only_once(machine: Machine) -> None:
+    done = machine.submit("--with", "s3,postgres", "jobs/orders.py", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:6] == [*class_path(machine, "s3", "postgres"), "jobs/orders.py", "--json"]
+    assert (jars_of(machine, "s3"), jars_of(machine, "postgres")) == (["three.jar"], ["four.jar"])
+    assert [call.split(" ")[0] for call in machine.calls()] == ["pip", "pip", "ivy", "ivy", "ivy"]
+
+    again = machine.submit("--with", "postgres", "jobs/orders.py", NO_NETWORK="yes")
+
+    assert (again.returncode, again.stderr) == (0, "")
+    assert again.stdout.splitlines()[:4] == class_path(machine, "postgres")
+
+
+def test_the_configuration_tells_which_further_jars_a_job_needs(machine: Machine) -> None:
+    done = machine.submit("jobs/orders.py", NEEDS="s3")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[:5] == [*class_path(machine, "s3"), "jobs/orders.py"]
+
+
+def test_jars_that_do_not_exist_or_have_another_checksum_are_refused(machine: Machine) -> None:
+    machine.submit("jobs/orders.py")
+
+    unknown = machine.submit("--with", "oracle", "jobs/orders.py")
+    tampered = machine.submit("--with", "s3", "jobs/orders.py", TAMPERED="yes")
+
+    assert (unknown.returncode, unknown.stdout) == (2, "")
+    assert "there are no jars 'oracle'; there are: s3, postgres" in unknown.stderr
+    assert (tampered.returncode, tampered.stdout) == (1, "")
+    assert "refused: these are not the jars that deploy/jars-s3.sha256 pins: three.jar" in tampered.stderr
+    assert jars_of(machine, "s3") == []
+
+
+def test_a_cluster_s_spark_brings_its_own_jars(machine: Machine) -> None:
+    machine.command("cluster/bin/spark-submit", SPARK_SUBMIT)
+
+    done = machine.submit("--with", "s3", "jobs/orders.py", SPARK_HOME=str(machine.bin / "cluster"))
+
+    assert done.stdout.splitlines()[0] == "jobs/orders.py"
+    assert machine.calls() == []

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from etl_lib.arguments import (
-    DEFAULT_CONFIG,
     FeatureArguments,
     OrderArguments,
     Scope,
@@ -18,6 +17,7 @@ from etl_lib.arguments import (
     parse_maintain_arguments,
     parse_order_arguments,
 )
+from etl_lib.config import DEFAULT_CONFIG
 from etl_lib.errors import ConfigError
 from etl_lib.judge import Window
 from jobs import query

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.arguments import DEFAULT_CONFIG
+from etl_lib.config import DEFAULT_CONFIG
 from etl_lib.errors import ConfigError
 from etl_lib.quarantine_arguments import QuarantineArguments, Selection, parse_quarantine_arguments
 from etl_lib.quarantine_entries import path_pattern, read_payload
