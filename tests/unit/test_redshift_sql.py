@@ -1,0 +1,245 @@
+"""The SQL of both dialects as text: every statement is as its golden file says, and what has no parameter is quoted.
+
+After a change that is meant, `UPDATE_GOLDEN=1 pytest tests/unit/test_redshift_sql.py` writes the golden files anew;
+read the difference in git before you commit it. What the statements do is tested in test_postgres_sql.py.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from etl_lib.errors import SchemaError
+from etl_lib.schemas import FACT_SALES, QUARANTINE, SALES_TABLES, Table
+from etl_lib.sinks import postgres_sql, redshift_sql
+from etl_lib.sinks.redshift import MAX_BYTES, MAX_STATEMENTS
+from etl_lib.sinks.redshift_sql import copy, manifest, script
+from etl_lib.sinks.relations import RELATIONS, Namespace, Publish, Statement, column_differences, literal, relation
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+VERSIONS = {"fact_sales": 7, "dim_order": 8}
+PUBLISH = Publish("p2", "p1", VERSIONS, NOON)
+FULL = Publish("p2", None, VERSIONS, NOON, is_full=True)
+ROLE = "arn:aws:iam::123456789012:role/load"
+
+Make = Callable[[ModuleType], Sequence[Statement]]
+BOTH: dict[str, Make] = {
+    "create": lambda dialect: dialect.create("shop"),
+    "staging": lambda dialect: dialect.staging("shop", "p2"),
+    "apply": lambda dialect: dialect.apply("shop", PUBLISH),
+    "apply_full": lambda dialect: dialect.apply("shop", FULL),
+    "drop_staging": lambda dialect: [dialect.drop_staging("shop", "p2")],
+    "state": lambda dialect: [dialect.state("shop")],
+    "columns": lambda dialect: [dialect.columns("shop")],
+    "reconciliation": lambda dialect: dialect.reconciliation("shop"),
+}
+
+
+def assert_golden(name: str, text: str) -> None:
+    """Compare with a golden file, to the letter; with UPDATE_GOLDEN=1 write it."""
+    path = GOLDEN / name
+    if os.environ.get("UPDATE_GOLDEN") == "1":
+        path.write_text(text, encoding="utf-8")
+    expected = path.read_text(encoding="utf-8") if path.exists() else ""
+    changes = difflib.unified_diff(expected.splitlines(), text.splitlines(), f"golden/{name}", "now", lineterm="")
+    assert text == expected, "\n".join([*changes, "", "if this is meant: UPDATE_GOLDEN=1, and look at git diff"])
+
+
+def shown(statements: Sequence[Statement]) -> str:
+    parts = []
+    for each in statements:
+        parameters = f"-- parameters: {json.dumps(each.parameters)}\n" if each.parameters else ""
+        parts.append(f"-- {'check: ' if each.is_check else ''}{each.purpose}\n{parameters}{each.sql};\n")
+    return "\n".join(parts)
+
+
+@pytest.mark.parametrize("dialect", [postgres_sql, redshift_sql], ids=["postgres", "redshift"])
+@pytest.mark.parametrize("name", BOTH)
+def test_every_statement_is_as_its_golden_file_says(dialect: ModuleType, name: str) -> None:
+    kind = dialect.__name__.rpartition(".")[2].removesuffix("_sql")
+    assert_golden(f"{kind}_{name}.sql", shown(BOTH[name](dialect)))
+
+
+def test_the_leftovers_are_listed_as_the_golden_file_says() -> None:
+    assert_golden("postgres_leftovers.sql", shown([postgres_sql.leftovers("shop")]))
+
+
+def test_copy_is_as_its_golden_file_says() -> None:
+    table = redshift_sql.namespace("shop").rows("p2", RELATIONS[0])
+    chain = f"{ROLE},arn:aws-us-gov:iam::210987654321:role/path/other"
+    assert_golden(
+        "redshift_copy.sql",
+        shown(
+            [
+                copy(table, "s3://a-bucket/published/dim_user/part-", ROLE),
+                copy(table, "s3://a-bucket/p2/dim_user.manifest", chain, is_manifest=True),
+                copy(table, "s3://a-bucket/it's/", "default"),
+            ]
+        ),
+    )
+
+
+def test_a_transaction_for_other_clients_is_as_its_golden_file_says() -> None:
+    assert_golden("redshift_script.sql", script(redshift_sql.apply("shop", PUBLISH)))
+
+
+def test_every_golden_file_is_made_by_a_test() -> None:
+    made = {f"{kind}_{name}.sql" for kind in ("postgres", "redshift") for name in BOTH}
+    others = {"postgres_leftovers.sql", "redshift_copy.sql", "redshift_script.sql"}
+    assert {path.name for path in GOLDEN.iterdir()} == made | others
+
+
+def test_a_golden_file_that_differs_is_shown_with_the_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UPDATE_GOLDEN", raising=False)
+    with pytest.raises(AssertionError, match=r"(?s)-DROP TABLE.*\+DROP nothing.*UPDATE_GOLDEN=1"):
+        assert_golden("redshift_drop_staging.sql", "DROP nothing\n")
+
+
+@pytest.mark.parametrize("name", ["create", "staging", "apply_full"])
+def test_a_step_fits_in_one_batch_of_the_data_api_with_the_longest_names(name: str) -> None:
+    schema, staged = "s" * 127, "p" * 36
+    versions = dict.fromkeys((table.name for table in SALES_TABLES), 2**63 - 1)
+    steps = {
+        "create": lambda: redshift_sql.create(schema),
+        "staging": lambda: redshift_sql.staging(schema, staged),
+        "apply_full": lambda: redshift_sql.apply(schema, Publish(staged, staged, versions, NOON, is_full=True)),
+    }
+    statements = steps[name]()
+    assert len(statements) <= MAX_STATEMENTS
+    assert sum(len(each.sql.encode()) for each in statements) <= MAX_BYTES
+    assert not any(each.parameters for each in statements)
+
+
+def test_the_declared_tables_become_relations_with_all_their_columns() -> None:
+    assert {each.name for each in RELATIONS} == {table.name for table in SALES_TABLES}
+    for table in SALES_TABLES:
+        [found] = [each for each in RELATIONS if each.name == table.name]
+        parts = [f"{each.name} {each.type}{' NOT NULL' if each.is_required else ''}" for each in found.columns]
+        assert ", ".join(parts) == " ".join(table.columns.split())
+        assert (found.key, found.grain) == (table.key, table.grain)
+        assert set(found.key) <= set(found.column_names)
+
+
+def test_what_is_referred_to_comes_first_and_by_its_whole_key() -> None:
+    seen: dict[str, tuple[str, ...]] = {}
+    for each in RELATIONS:
+        assert all(seen[key.relation] == (key.referenced,) for key in each.foreign_keys)
+        seen[each.name] = each.key
+
+
+def test_no_index_repeats_what_leads_the_primary_key() -> None:
+    assert [(each.name, each.indexes) for each in RELATIONS if each.key[0] in each.indexes] == []
+
+
+@pytest.mark.parametrize("columns", ["tags ARRAY<STRING>", "at STRUCT<a: INT>", "a INT DEFAULT 1", ""])
+def test_a_table_with_columns_that_are_not_flat_is_no_relation(columns: str) -> None:
+    with pytest.raises(SchemaError, match=r"t: the column .* cannot be published"):
+        relation(Table("t", "grain", columns, ("a",)), group="a")
+    with pytest.raises(SchemaError, match="quarantine: the column 'reasons ARRAY<STRUCT<rule: STRING'"):
+        relation(QUARANTINE, group="record_id")
+    assert relation(FACT_SALES, group="order_id").group_column.type == "STRING"
+
+
+@given(st.text(min_size=1).filter(lambda name: "\0" not in name and len(name.encode(errors="replace")) <= 63))
+def test_an_identifier_is_quoted_so_that_it_can_be_read_back(name: str) -> None:
+    quoted = Namespace("s", 63).identifier(name)
+    assert re.fullmatch(r'(?s)"(?:[^"]|"")*"', quoted)
+    assert quoted[1:-1].replace('""', '"') == name
+
+
+@pytest.mark.parametrize(
+    ("name", "limit"), [("", 63), ("a\0b", 63), ("x" * 64, 63), ("ä" * 32, 63), ("x" * 128, 127)], ids=repr
+)
+def test_a_name_that_the_database_would_change_is_refused(name: str, limit: int) -> None:
+    dialect: Any = {63: postgres_sql, 127: redshift_sql}[limit]
+    with pytest.raises(SchemaError, match=f"one to {limit} bytes are allowed"):
+        dialect.create(name)
+    assert dialect.namespace("x" * limit).identifier("ä" * (limit // 2))
+
+
+@pytest.mark.parametrize("publish_id", ["", "a b", "a'b", 'a"b', "ä", "-a", "a" * 37, "a/b", "a\n"])
+def test_a_publish_id_that_cannot_name_tables_is_refused(publish_id: str) -> None:
+    for dialect in (postgres_sql, redshift_sql):
+        with pytest.raises(SchemaError, match="cannot be a publish id"):
+            dialect.staging("shop", publish_id)
+
+
+def test_staging_tables_have_names_that_postgres_does_not_cut() -> None:
+    names = postgres_sql.namespace("shop")
+    staged = {names.keys("a" * 36, each) for each in RELATIONS} | {names.rows("a" * 36, each) for each in RELATIONS}
+    assert len(staged) == 2 * len(RELATIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [("a", "'a'"), ("it's", "'it''s'"), ("''", "''''''"), ("%s ; --", "'%s ; --'"), ("é", "'é'")],
+)
+def test_a_literal_doubles_its_quotes(text: str, quoted: str) -> None:
+    assert literal(text) == quoted
+
+
+@pytest.mark.parametrize("text", ["a\\", "\\'; --", "a\nb", "\0", "\x1b", "\u202e"], ids=repr)
+def test_a_text_that_databases_read_differently_is_no_literal(text: str) -> None:
+    with pytest.raises(SchemaError, match="cannot stand in an SQL statement"):
+        literal(text)
+
+
+@given(st.text())
+def test_a_literal_can_be_read_back_or_is_refused(text: str) -> None:
+    try:
+        quoted = literal(text)
+    except SchemaError:
+        assert "\\" in text or not text.isprintable()
+    else:
+        assert re.fullmatch(r"'(?:[^'\\]|'')*'", quoted)
+        assert quoted[1:-1].replace("''", "'") == text
+
+
+@pytest.mark.parametrize("location", ["", "s3://", "s3://bucket", "s3a://bucket/x", "s3://Bad_Bucket/x", " s3://b-b/x"])
+def test_what_is_no_place_in_s3_is_refused(location: str) -> None:
+    with pytest.raises(SchemaError, match="no place to COPY from"):
+        copy("t", location, ROLE)
+
+
+@pytest.mark.parametrize("role", ["", "load", "DEFAULT", f"{ROLE}' KEY 'x", f"{ROLE},", "arn:aws:iam::1:role/x"])
+def test_what_is_no_role_is_refused(role: str) -> None:
+    with pytest.raises(SchemaError, match="is no IAM role"):
+        copy("t", "s3://bucket/x", role)
+
+
+def test_a_manifest_names_each_file_with_its_size() -> None:
+    assert json.loads(manifest({"s3://b/2.parquet": 20, "s3://b/1.parquet": 2**40})) == {
+        "entries": [
+            {"url": "s3://b/1.parquet", "mandatory": True, "meta": {"content_length": 2**40}},
+            {"url": "s3://b/2.parquet", "mandatory": True, "meta": {"content_length": 20}},
+        ]
+    }
+
+
+def test_the_time_of_a_publish_is_written_in_utc() -> None:
+    local = datetime(2026, 3, 1, 12, 0, 0, 5, tzinfo=timezone(timedelta(hours=5, minutes=30)))
+    statement = redshift_sql.apply("shop", Publish("p1", None, {}, local))[-1]
+    assert "'2026-03-01 06:30:00.000005+00'" in statement.sql
+    with pytest.raises(ValueError, match="has no time zone"):
+        Publish("p1", None, {}, local.replace(tzinfo=None))
+
+
+def test_tables_that_are_not_there_are_no_difference() -> None:
+    declared = {"t": {"a": "integer", "b": "text"}, "u": {"a": "text"}}
+    assert column_differences(declared, {"other": {"a": "x"}}) == []
+    assert column_differences(declared, {"t": {"b": "text", "c": "date"}}) == [
+        "t.a: missing, expected integer",
+        "t.c: date, which nobody declared",
+    ]
