@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from etl_lib.errors import ConfigError
 from etl_lib.section import Location, Section, Share
+from etl_lib.sources.api_settings import ApiSource
+from etl_lib.sources.jdbc_settings import JdbcSource
+
+DEFAULT_CONFIG = Path(__file__).resolve().parents[1] / "conf" / "local.yaml"
 
 TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
@@ -49,6 +54,36 @@ class Inputs(Section):
         if found is None:
             raise ConfigError(f"input.{dataset}: missing; give its files in the configuration or with --set")
         return found
+
+
+class Sources(Section):
+    """Where orders come from: files that somebody lands, or an API or a database from which they are pulled.
+
+    What is pulled lands as files first (`<landing>/<dataset>/<pull>/`), and from there takes the way of all files.
+    """
+
+    orders: Literal["files", "api", "jdbc"] = "files"
+    landing: Location | None = None
+    """The folder for what is pulled, on a file system that pyarrow knows, too."""
+    api: ApiSource | None = None
+    jdbc: JdbcSource | None = None
+
+    @property
+    def pulled(self) -> tuple[str, ...]:
+        """The datasets that are pulled, in the order in which they are: orders last."""
+        if self.orders == "api":
+            return ("orders",)
+        if self.orders == "jdbc" and self.jdbc is not None:
+            return tuple(dataset for dataset in ("users", "products", "orders") if getattr(self.jdbc, dataset))
+        return ()
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.orders != "files":
+            for needed in ("landing", self.orders):
+                if getattr(self, needed) is None:
+                    raise ValueError(f"orders: {self.orders} needs sources.{needed}")
+        return self
 
 
 class Quality(Section):
@@ -94,6 +129,7 @@ class Settings(Section):
     rules: Location
     """The YAML file with the rules of each dataset."""
     input: Inputs
+    sources: Sources = Sources()
     version_fields: Annotated[tuple[TimeField, ...], Field(min_length=1, strict=False)] = ("updated_at", "created_at")
     """The times that make the version of an order: the first that is given counts."""
     window: FeatureWindow = "calendar"
@@ -113,3 +149,21 @@ class Settings(Section):
     """How many keys to show of what a rule or a conflict hit."""
     spark: dict[str, str] = Field(default_factory=dict)
     """Spark settings for a session that this job builds itself; one that is already there is left as it is."""
+
+    def landing_files(self, dataset: str) -> str | None:
+        """Where the landing files of a dataset are: those that are pulled, or else those of `input`."""
+        if dataset in self.sources.pulled:
+            # The folders of pulls begin with their time; a glob, because before the first pull there is none.
+            return f"{str(self.sources.landing).rstrip('/')}/{dataset}/[0-9]*"
+        location: str | None = getattr(self.input, dataset)
+        return location
+
+    @property
+    def layout(self) -> Layout:
+        """How order files are laid out; what is pulled is always in lines."""
+        return "lines" if "orders" in self.sources.pulled else self.input.layout
+
+    def check_orders_given(self) -> None:
+        """ConfigError when nothing says where orders are."""
+        if "orders" not in self.sources.pulled:
+            self.input.location("orders")

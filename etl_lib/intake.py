@@ -23,7 +23,7 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     """
 
     def wanted(dataset: str) -> list[LandingFile]:
-        location = getattr(run.settings.input, dataset)
+        location = run.settings.landing_files(dataset)
         if location is None:
             return []
         files = landing_files(run.spark, location, f"input.{dataset}")

@@ -13,7 +13,7 @@ from etl_lib.lock import local_folder
 
 def write_text(path: str, text: str) -> None:
     """Write one text file, and its folder if there is none."""
-    system, inner = _located(path)
+    system, inner = located(path)
     system.create_dir(inner.rpartition("/")[0], recursive=True)
     with system.open_output_stream(inner) as stream:
         stream.write(text.encode())
@@ -27,15 +27,16 @@ def write_single_file(frame: DataFrame, path: str, kind: str, options: Mapping[s
     folder, _, name = path.rpartition("/")
     beside = f"{folder}/_{name}.writing"
     frame.coalesce(1).write.format(kind).options(**options).mode("overwrite").save(beside)
-    system, inner = _located(beside)
+    system, inner = located(beside)
     parts = [found.path for found in system.get_file_info(pafs.FileSelector(inner)) if found.base_name[:5] == "part-"]
     if len(parts) != 1:
         raise LakehouseError(f"{path}: expected one file in {beside}, found {len(parts)}; is this folder shared?")
-    system.move(parts[0], _located(path)[1])
+    system.move(parts[0], located(path)[1])
     system.delete_dir(inner)
 
 
-def _located(path: str) -> tuple[pafs.FileSystem, str]:
+def located(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a local path or URI, and the path in there."""
     if (local := local_folder(path)) is not None:
         return pafs.LocalFileSystem(), str(local)
     # pyarrow calls S3 by its own name

@@ -115,6 +115,7 @@ def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO
     """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
     console = console_on(stream)
     print_opening(metrics, console)
+    print_pulls(metrics, console)
     if not metrics["datasets"]:
         console.print("Nothing new: the ledger has every file, no table was changed.")
     print_grids(metrics, MEANINGS, console)
@@ -129,6 +130,24 @@ def print_opening(metrics: Mapping[str, Any], console: Console) -> None:
         console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
     if metrics.get("finished_restores"):
         console.print(f"Finished first, undoing: {', '.join(metrics['finished_restores'])}")
+
+
+def print_pulls(metrics: Mapping[str, Any], console: Console) -> None:
+    """A row a dataset; nothing where nothing was pulled."""
+    pulls: Mapping[str, Mapping[str, Any]] = metrics.get("pulls", {})
+    if not pulls:
+        return
+    grid = Grid("dataset", "pull", "pages", "records", "status", title="Pulled", title_justify="left")
+    for column in grid.columns[2:4]:
+        column.justify = "right"
+    for dataset, pull in pulls.items():
+        status = f"{pull['status']}{', resumed' if pull['resumed'] else ''}"
+        if pull["malformed_pages"]:
+            status += f", {pull['malformed_pages']:,} malformed pages: in quarantine when they are loaded"
+        grid.add_row(dataset, pull["pull_id"], f"{pull['pages']:,}", f"{pull['records']:,}", status)
+    console.print(grid)
+    for pull in pulls.values():
+        console.print(f"Landed   {printable(pull['folder'])}", soft_wrap=True, markup=False)
 
 
 def print_conflicts(metrics: Mapping[str, Any], console: Console) -> None:

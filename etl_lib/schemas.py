@@ -147,6 +147,17 @@ ETL_FILES = Table(
         run_id STRING NOT NULL, records BIGINT NOT NULL, min_version_at TIMESTAMP, max_version_at TIMESTAMP""",
 )
 
+ETL_PULLS = Table(
+    name="etl_pulls",
+    grain="one pull of one dataset from an API or a database into landing files",
+    key=("pull_id", "dataset", "run_id"),
+    columns="""
+        pull_id STRING NOT NULL, dataset STRING NOT NULL, run_id STRING NOT NULL, source STRING NOT NULL,
+        address STRING NOT NULL, status STRING NOT NULL, since TIMESTAMP, until TIMESTAMP NOT NULL, checkpoint STRING,
+        pages BIGINT NOT NULL, records BIGINT NOT NULL, malformed_pages BIGINT NOT NULL, checksum STRING,
+        folder STRING NOT NULL, started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL""",
+)
+
 LINES = f"ARRAY<STRUCT<sku: STRING, qty: INT, unit_price: {MONEY}>>"
 ORDER_RECORD = f"""STRUCT<
     order_id: STRING, order_date: DATE, created_at: TIMESTAMP, user_id: STRING, amount: {MONEY}, currency: STRING,
@@ -202,4 +213,4 @@ PUBLISHED_TABLES = (*SALES_TABLES, QUARANTINE)
 """The tables whose versions the ledger has of each run, before and after it."""
 FEATURE_TABLES = (VALUE_PROP_FEATURES, *_LEDGER, ETL_EVENTS)
 """The tables of the value-props job."""
-ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS)
+ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS)

@@ -67,7 +67,7 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
 
 def _read(run: Run, dataset: str, files: Sequence[LandingFile]) -> DataFrame:
     if dataset == "orders":
-        return read_json_records(run.spark, files, run.settings.input.layout)
+        return read_json_records(run.spark, files, run.settings.layout)
     return read_csv_records(run.spark, files, CSV[dataset][0])
 
 

@@ -23,6 +23,7 @@ from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
 from etl_lib.intake import files_to_read
 from etl_lib.landing import vanished_files_told
+from etl_lib.pulling import pull_sources
 from etl_lib.report import print_summary
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run, step
@@ -37,12 +38,14 @@ def load_orders(argv: Sequence[str]) -> None:
     arguments = parse_order_arguments(argv)
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
-    settings.input.location("orders")
+    settings.check_orders_given()
     with open_run(ORDERS, settings, arguments, rules, arguments.apply_run_id) as run:
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)
         else:
             finish_interrupted(run)
+            if settings.sources.pulled:
+                pull_sources(run)
             load_new_files(run, arguments.scope)
 
 

@@ -53,7 +53,10 @@ LONG_LIVED = {"spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSeri
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     os.environ["SPARK_LOCAL_IP"] = "127.0.0.1"
     warehouse = str(tmp_path_factory.mktemp("spark-warehouse"))
-    session = open_session({**TEST_SPARK, **LONG_LIVED, "spark.sql.warehouse.dir": warehouse})
+    settings = {**TEST_SPARK, **LONG_LIVED, "spark.sql.warehouse.dir": warehouse}
+    # The driver for PostgreSQL; `make test-slow` brings it.
+    settings["spark.driver.extraClassPath"] = str(ROOT / ".venv" / "jars-postgres" / "*")
+    session = open_session(settings)
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError
 from etl_lib.rules import RuleBook
+from etl_lib.secrets import BareUrl, Secret
+from etl_lib.section import Location, Section
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LEAST: Mapping[str, Any] = {"warehouse": "/wh", "output": "/out", "rules": "/rules.yaml", "input": {"orders": "/in"}}
@@ -55,6 +58,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
             "taps": None,
             "pays": None,
         },
+        "sources": {"orders": "files", "landing": None, "api": None, "jdbc": None},
         "version_fields": ("updated_at", "created_at"),
         "window": "calendar",
         "window_weeks": 3,
@@ -362,4 +366,194 @@ def test_the_rules_load_and_a_broken_rule_is_told_with_its_name(tmp_path: Path) 
     assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
         "orders.big.message: missing",
         "orders.big.severity: Input should be 'warn', 'reject' or 'fail' (found 'error')",
+    ]
+
+
+class Api(Section):
+    """A source that needs a secret."""
+
+    kind: Literal["api"] = "api"
+    url: BareUrl | None = None
+    token: Secret
+    user: Secret | None = None
+    folder: Location | None = None
+    page_size: int = 100
+
+
+class Files(Section):
+    """A source that needs none."""
+
+    kind: Literal["files"] = "files"
+    folder: Location | None = None
+
+
+class Feeds(Section):
+    """Secrets at every kind of place."""
+
+    api: Api | None = None
+    source: Annotated[Api | Files, Field(discriminator="kind")] = Files()
+    either: Api | Files = Files()
+    sinks: Annotated[tuple[Api, ...], Field(strict=False)] = ()
+    by_name: dict[str, Api] = Field(default_factory=dict)
+    keys: dict[str, Secret] = Field(default_factory=dict)
+    limits: dict[str, int] = Field(default_factory=dict)
+
+
+def load_feeds(
+    folder: Path, tree: Mapping[str, Any] | str, *overrides: str, environment: Mapping[str, str] | None = None
+) -> Feeds:
+    path = folder / "feeds.yaml"
+    path.write_text(tree if isinstance(tree, str) else yaml.safe_dump(tree), encoding="utf-8")
+    return load_settings(Feeds, path, overrides, environment or {})
+
+
+def feed_problems(folder: Path, tree: Mapping[str, Any] | str, *overrides: str) -> list[str]:
+    """The problems that loading tells, one a line; the value `hunter2` is nowhere in the error and its trace."""
+    with pytest.raises(ConfigError) as caught:
+        load_feeds(folder, tree, *overrides)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+    return [line.strip() for line in str(caught.value).splitlines()[1:]] or [str(caught.value)]
+
+
+def test_a_secret_keeps_its_reference_wherever_it_stands(tmp_path: Path) -> None:
+    api = {"token": "${TOKEN}", "user": "secret:file/run/secrets/user", "url": "https://${HOST}/", "folder": "in"}
+    tree = {"api": api, "source": {**api, "kind": "api"}, "either": api, "sinks": [api], "by_name": {"a": api}}
+    environment = {"TOKEN": "hunter2", "HOST": "example.com"}
+    feeds = load_feeds(tmp_path, {**tree, "keys": {"x": "${TOKEN}"}}, environment=environment)
+    for found in (feeds.api, feeds.source, feeds.either, feeds.sinks[0], feeds.by_name["a"]):
+        assert isinstance(found, Api)
+        assert (found.token, found.user) == ("${TOKEN}", "secret:file/run/secrets/user")
+        assert (found.url, found.folder) == ("https://example.com/", str(tmp_path / "in"))
+    assert feeds.keys == {"x": "${TOKEN}"}
+    assert "hunter2" not in repr(feeds)
+
+
+def test_a_secret_need_not_be_there_when_the_configuration_is_loaded(tmp_path: Path) -> None:
+    feeds = load_feeds(tmp_path, {"api": {"token": "${NOT_SET}", "user": "secret:aws/not/there#user"}})
+    assert feeds.api == Api(token="${NOT_SET}", user="secret:aws/not/there#user")  # noqa: S106 - a reference
+
+
+def test_an_override_names_a_secret_by_reference(tmp_path: Path) -> None:
+    given = {"api": {"token": "${A}", "user": "${U}"}}
+    assert load_feeds(tmp_path, given, "api.token=${B}", "api.user=").api == Api(token="${B}")  # noqa: S106 - a reference
+    found = load_feeds(tmp_path, given, "api.user=secret:file/run/a: #b").api
+    assert found == Api(token="${A}", user="secret:file/run/a: #b")  # noqa: S106 - a reference
+
+
+def test_a_variable_in_a_mapping_becomes_what_its_values_are(tmp_path: Path) -> None:
+    feeds = load_feeds(tmp_path, {"limits": {"pages": "${PAGES}"}}, environment={"PAGES": "7"})
+    assert feeds.limits == {"pages": 7}
+
+
+BY_VALUE = "a secret is given by reference, never by its value: write ${NAME} (an environment variable), secret:aws/"
+
+
+@pytest.mark.parametrize(
+    ("tree", "at"),
+    [
+        pytest.param({"api": {"token": "hunter2"}}, "api.token", id="in an optional section"),
+        pytest.param({"api": {"token": "${A}", "user": "hunter2"}}, "api.user", id="of an optional setting"),
+        pytest.param({"source": {"kind": "api", "token": "hunter2"}}, "source.api.token", id="in one of two kinds"),
+        pytest.param({"sinks": [{"token": "hunter2"}]}, "sinks.0.token", id="in a list"),
+        pytest.param({"by_name": {"a": {"token": "hunter2"}}}, "by_name.a.token", id="in a mapping"),
+        pytest.param({"keys": {"x": "hunter2"}}, "keys.x", id="as a value of a mapping"),
+        pytest.param({"api": {"token": {"value": "hunter2"}}}, "api.token", id="as a section"),
+        pytest.param({"api": {"token": ["hunter2"]}}, "api.token", id="as a list"),
+        pytest.param({"api": {"token": 12345}}, "api.token", id="as a number"),
+        pytest.param({"api": {"token": None}}, "api.token", id="null"),
+        pytest.param({"api": {"token": "hunter2${TOKEN}"}}, "api.token", id="half a reference"),
+    ],
+)
+def test_a_literal_secret_is_refused_and_not_shown(tmp_path: Path, tree: Mapping[str, Any], at: str) -> None:
+    (found,) = feed_problems(tmp_path, tree)
+    assert found.startswith(f"{at}: {BY_VALUE}")
+    assert found.endswith("secret:file/<absolute path>")
+    assert "12345" not in found
+
+
+def test_a_default_for_a_secret_is_refused_and_not_shown(tmp_path: Path) -> None:
+    told = "a default would be a secret in the open: write ${NAME} alone, and set the environment variable"
+    assert feed_problems(tmp_path, {"api": {"token": "${TOKEN:-hunter2}"}}) == [f"api.token: {told}"]
+
+
+@pytest.mark.parametrize("value", ["hunter2", "12345", "[hunter2]", "hunter2${TOKEN}", "'hunter2'", ""])
+@pytest.mark.parametrize("key", ["api.token", "keys.x"])
+def test_a_literal_secret_in_an_override_is_refused_and_not_shown(tmp_path: Path, key: str, value: str) -> None:
+    (found,) = feed_problems(tmp_path, {"api": {"token": "${A}"}}, f"{key}={value}")
+    assert found.startswith(f"{key}: {BY_VALUE}")
+    assert "12345" not in found
+
+
+@pytest.mark.parametrize(
+    ("tree", "overrides", "found"),
+    [
+        pytest.param({"api": "hunter2"}, (), "api: Input should be a valid dictionary", id="a text as section"),
+        pytest.param({"api": {"token": "${A}"}}, ("api=hunter2",), "api: Input should be", id="over a section"),
+        pytest.param({"api": {"user": "${A}", "tokne": "hunter2"}}, (), "api.token: missing", id="a wrong key"),
+        pytest.param({"source": {"kind": "apy", "token": "hunter2"}}, (), "source: Input tag", id="a wrong kind"),
+        pytest.param({"source": {"token": "hunter2"}}, (), "source: Unable to extract tag", id="no kind"),
+        pytest.param({"keys": ["hunter2"]}, (), "keys: Input should be a valid dictionary", id="a list as mapping"),
+        pytest.param({"sinks": "hunter2"}, (), "sinks: Input should be a valid tuple", id="a text as list"),
+        pytest.param(
+            {"source": {"kind": "files", "folder": {"password": "hunter2"}}}, (), "source.files", id="elsewhere"
+        ),
+        pytest.param({"either": "hunter2"}, (), "either.Api: Input should be", id="a text as one of two sections"),
+        pytest.param(
+            {"api": {"token": "${A}", "page_size": {"password": "hunter2"}}},
+            (),
+            "api.page_size: Input should be a valid integer",
+            id="a section as number",
+        ),
+        pytest.param({}, ("api.token: hunter2",), "--set api.token: expected dotted.key=value", id="no equals sign"),
+    ],
+)
+def test_no_problem_near_a_secret_shows_it(
+    tmp_path: Path, tree: Mapping[str, Any], overrides: tuple[str, ...], found: str
+) -> None:
+    assert feed_problems(tmp_path, tree, *overrides)[0].startswith(found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param('api:\n  token: "hunter2\n', id="an open quote"),
+        pytest.param("api:\n  token: *hunter2\n", id="an alias"),
+        pytest.param("api:\n  token: !hunter2 x\n", id="a tag"),
+        pytest.param("api:\n  token: !hunter2!x y\n", id="a tag handle"),
+        pytest.param("api: {token: @hunter2}\n", id="a reserved character"),
+        pytest.param("api:\n  token: hunter2: x\n", id="a colon"),
+        pytest.param("api:\n  token: 2024-13-45 # hunter2\n", id="no date"),
+    ],
+)
+def test_a_broken_file_does_not_show_the_broken_line(tmp_path: Path, text: str) -> None:
+    (found,) = feed_problems(tmp_path, text)
+    assert "not a YAML file: " in found
+
+
+def test_a_broken_file_is_told_with_its_line(tmp_path: Path) -> None:
+    (found,) = feed_problems(tmp_path, "api:\n  token: @hunter2\n")
+    assert found.endswith("found character '@' that cannot start any token, in line 2, column 10")
+    (found,) = feed_problems(tmp_path, "api: {}\nkeys: {}\napi: {}\n")
+    assert found.endswith("the key 'api' stands twice, in line 1, column 1")
+
+
+@pytest.mark.parametrize("url", ["https://u:${PW}@example.com", "https://example.com/?access_token=hunter2"])
+def test_a_url_with_credentials_is_refused_with_its_path_and_not_shown(tmp_path: Path, url: str) -> None:
+    path = tmp_path / "feeds.yaml"
+    path.write_text(yaml.safe_dump({"api": {"token": "${A}", "url": url}}), encoding="utf-8")
+    environment = {"PW": "hunter2"}
+    with pytest.raises(ConfigError) as caught:
+        load_settings(Feeds, path, (), environment)
+    assert "\n  api.url: the URL has " in str(caught.value)
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_wrong_value_beside_a_secret_is_still_shown(tmp_path: Path) -> None:
+    (found,) = feed_problems(tmp_path, {"api": {"token": "${A}", "page_size": "many"}})
+    assert found == "api.page_size: Input should be a valid integer (found 'many')"
+
+
+def test_no_override_that_looks_like_a_date_breaks_loading(tmp_path: Path) -> None:
+    assert problems(tmp_path, {}, "samples=2024-13-45") == [
+        "samples: Input should be a valid integer (found '2024-13-45')"
     ]

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from etl_lib.arguments import Arguments, parse_feature_arguments, parse_maintain_arguments, parse_order_arguments
+from etl_lib.arguments import (
+    Arguments,
+    parse_feature_arguments,
+    parse_maintain_arguments,
+    parse_order_arguments,
+    parse_pull_arguments,
+)
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import LakehouseError
@@ -20,6 +26,8 @@ from etl_lib.outcomes import OUTCOMES
 from etl_lib.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.rules import STRUCTURAL, RuleBook
 from etl_lib.schemas import ALL_TABLES, Table
+from etl_lib.sources.api_settings import ApiSource
+from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from jobs import query
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +36,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (RO
 README = ROOT / "README.md"
 DICTIONARY = ROOT / "docs" / "data-dictionary.md"
 CONFIGURATION = ROOT / "docs" / "configuration.md"
+SOURCES = ROOT / "docs" / "sources-and-sinks.md"
 ARCHITECTURE = ROOT / "docs" / "architecture.md"
 SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
 
@@ -37,6 +46,7 @@ JOBS: dict[str, Parse] = {
     "jobs/value_props.py": parse_feature_arguments,
     "jobs/quarantine.py": parse_quarantine_arguments,
     "jobs/maintain.py": parse_maintain_arguments,
+    "jobs/pull.py": parse_pull_arguments,
 }
 
 
@@ -101,6 +111,20 @@ def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str,
 def test_the_configuration_page_has_every_setting() -> None:
     listed = rows(section(CONFIGURATION, "## Settings").partition("\n### ")[0])
     assert {code(name): "must be given" in default for name, default, _ in listed} == dict(settings_of(Settings))
+
+
+@pytest.mark.parametrize(
+    ("model", "heading"),
+    [
+        (ApiSource, "### `sources.api`"),
+        (JdbcSource, "### `sources.jdbc`"),
+        (JdbcOrders, "### A table"),
+        (JdbcItems, "### Items"),
+    ],
+)
+def test_the_page_of_sources_has_every_setting(model: type[BaseModel], heading: str) -> None:
+    listed = {code(name): default == "must be given" for name, default, _ in rows(section(SOURCES, heading))}
+    assert listed == {name: field.is_required() for name, field in model.model_fields.items()}
 
 
 @pytest.mark.parametrize("dataset", list(RuleBook.model_fields))

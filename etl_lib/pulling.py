@@ -1,0 +1,136 @@
+"""Pulling: what is new in an API or a database becomes landing files, and a row in etl_pulls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from etl_lib.errors import ConfigError
+from etl_lib.run import Run, step
+from etl_lib.schemas import ETL_PULLS
+from etl_lib.secrets import reveal
+from etl_lib.sources.api import address, pull_orders
+from etl_lib.sources.jdbc import Checkpoint, Database, land_changes
+from etl_lib.sources.pull_folder import Pull
+from etl_lib.warehouse import Warehouse
+
+COMPLETE = "complete"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TIMES = ("since", "until", "started_at", "ended_at")
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """One pull, and the checkpoint from which the next one of a database goes on."""
+
+    pull: Pull
+    checkpoint: Checkpoint | None = None
+
+
+def pull_sources(run: Run) -> None:
+    """Pull every dataset of the configured source; each is entered in etl_pulls as soon as it has landed.
+
+    Raises what the source raises: what had landed until then stays, and a pull from an API goes on there.
+    """
+    sources = run.settings.sources
+    if not sources.pulled:
+        raise ConfigError("sources.orders: files are there already; to pull, name api or jdbc")
+    run.warehouse.create([ETL_PULLS])
+    pull = _from_api(run) if sources.orders == "api" else _from_database(run)
+    for dataset in sources.pulled:
+        with step(f"pull_{dataset}") as told:
+            pulled = pull(dataset, f"{str(sources.landing).rstrip('/')}/{dataset}")
+            told["records"] = pulled.pull.manifest.records
+            _enter(run, dataset, pulled)
+        run.metrics.setdefault("pulls", {})[dataset] = _told(pulled.pull)
+
+
+def _from_api(run: Run) -> Callable[[str, str], Pulled]:
+    settings = run.settings.sources.api
+    assert settings is not None  # noqa: S101 - the settings are complete
+
+    def pull(dataset: str, landing: str) -> Pulled:
+        return Pulled(pull_orders(settings, landing, _last_until(run.warehouse, dataset, address(settings)), reveal))
+
+    return pull
+
+
+def _from_database(run: Run) -> Callable[[str, str], Pulled]:
+    settings = run.settings.sources.jdbc
+    assert settings is not None  # noqa: S101 - the settings are complete
+    database = Database(run.spark, settings, reveal)
+
+    def pull(dataset: str, landing: str) -> Pulled:
+        since = _last_checkpoint(run.warehouse, dataset, database.address(dataset))
+        return Pulled(*land_changes(database, dataset, landing, since))
+
+    return pull
+
+
+def _last_until(warehouse: Warehouse, dataset: str, whence: str) -> datetime | None:
+    """Where the window of the last complete pull from this address ended."""
+    found = _complete(warehouse, dataset, whence).agg(F.max(F.unix_micros("until"))).collect()[0][0]
+    return None if found is None else _EPOCH + timedelta(microseconds=found)
+
+
+def _last_checkpoint(warehouse: Warehouse, dataset: str, whence: str) -> Checkpoint | None:
+    """The checkpoint of the last complete pull that left one."""
+    left = _complete(warehouse, dataset, whence).where("checkpoint IS NOT NULL")
+    found = left.agg(F.max_by("checkpoint", "until")).collect()[0][0]
+    return None if found is None else Checkpoint.from_text(found)
+
+
+def _complete(warehouse: Warehouse, dataset: str, whence: str) -> DataFrame:
+    is_same = (F.col("dataset") == dataset) & (F.col("address") == whence)
+    return warehouse.read(ETL_PULLS).where(is_same & (F.col("status") == COMPLETE))
+
+
+def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
+    """Add the pull to etl_pulls; one that goes on in a later run has a row of each run."""
+    manifest = pulled.pull.manifest
+    checkpoint = None if pulled.checkpoint is None else pulled.checkpoint.as_text()
+    values = {
+        "pull_id": manifest.pull_id,
+        "dataset": dataset,
+        "run_id": run.run_id,
+        "source": manifest.source,
+        "address": manifest.url,
+        "status": manifest.status,
+        "since": _micros(manifest.since),
+        "until": _micros(manifest.until),
+        "checkpoint": checkpoint,
+        "pages": manifest.pages,
+        "records": manifest.records,
+        "malformed_pages": manifest.malformed_pages,
+        "checksum": manifest.checksum,
+        "folder": pulled.pull.folder,
+        "started_at": _micros(manifest.started_at),
+        "ended_at": _micros(manifest.ended_at or datetime.now(UTC)),
+    }
+    types = {field.name: field.dataType.simpleString() for field in ETL_PULLS.schema}
+    columns = ", ".join(f"{name} {'BIGINT' if name in _TIMES else types[name]}" for name in values)
+    row = run.spark.createDataFrame([tuple(values.values())], columns)
+    times = {name: F.timestamp_micros(name) for name in _TIMES}
+    run.warehouse.append(ETL_PULLS, row.withColumns(times).select(*ETL_PULLS.column_names))
+
+
+def _micros(moment: datetime | None) -> int | None:
+    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
+
+
+def _told(pull: Pull) -> dict[str, Any]:
+    manifest = pull.manifest
+    return {
+        "pull_id": manifest.pull_id,
+        "status": manifest.status,
+        "pages": manifest.pages,
+        "records": manifest.records,
+        "malformed_pages": manifest.malformed_pages,
+        "resumed": pull.resumed,
+        "folder": pull.folder,
+    }

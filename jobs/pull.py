@@ -1,0 +1,50 @@
+"""The pull job: what is new in an API or a database lands as files, which the orders job then loads.
+
+./spark-submit.sh jobs/pull.py --config conf/shop.yaml
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+# Plain `spark-submit jobs/pull.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from etl_lib.arguments import parse_pull_arguments
+from etl_lib.command import run_command
+from etl_lib.config import Settings
+from etl_lib.config_file import load_settings
+from etl_lib.ledger import DONE
+from etl_lib.pull_report import print_summary
+from etl_lib.pulling import pull_sources
+from etl_lib.rules import RuleBook
+from etl_lib.run import Job, open_run
+
+PULL = Job("pull", (), print_summary)
+
+
+def pull(argv: Sequence[str]) -> None:
+    """Read the command line and the settings, then pull."""
+    arguments = parse_pull_arguments(argv)
+    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    rules = load_settings(RuleBook, Path(settings.rules))
+    with open_run(PULL, settings, arguments, rules) as run:
+        pull_sources(run)
+        run.metrics["status"] = DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; gives the exit code of the contract."""
+    return run_command(partial(pull, sys.argv[1:] if argv is None else argv))
+
+
+def run() -> None:
+    """The console command `pull`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()

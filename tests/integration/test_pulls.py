@@ -1,0 +1,214 @@
+"""Orders pulled from an HTTP API and from a PostgreSQL, through landing files into the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import functions as F
+
+from etl_lib.schemas import DIM_ORDER, DIM_USER, ETL_PULLS, FACT_SALES, QUARANTINE
+from jobs import orders as orders_job
+from jobs import pull as pull_job
+from tests.integration.test_orders_job import data_versions, lines_of, order
+from tests.job import Job
+from tests.orders_api import OrdersApi, body, status
+from tests.postgres_server import PostgresServer, postgres
+
+pytestmark = pytest.mark.slow
+
+TOKEN = "canary-token-8f2c1"  # noqa: S105
+
+
+class PullingJob:
+    """The orders job and the pull job over one warehouse, with a source instead of a landing folder."""
+
+    def __init__(self, job: Job, *source: str) -> None:
+        self.job = job
+        self.landing = job.root / "pulled"
+        self.options = [*job.places(), "--set", f"sources.landing={self.landing}", *source]
+        self.options += ["input.orders=", "input.users=", "input.products="]
+
+    def run(self, *options: str) -> int:
+        return orders_job.main([*self.options, *options])
+
+    def pull(self, *options: str) -> int:
+        return pull_job.main([*self.options, *options])
+
+    def pulls(self, *columns: str) -> list[tuple[Any, ...]]:
+        rows = self.job.read(ETL_PULLS).orderBy("started_at", "ended_at", "dataset").select(*columns)
+        return [tuple(row) for row in rows.collect()]
+
+    def landed(self, dataset: str) -> list[Path]:
+        return sorted(path for path in self.landing.glob(f"{dataset}/*/*") if path.name[0] not in "_.")
+
+
+@pytest.fixture
+def api() -> Iterator[OrdersApi]:
+    with OrdersApi([json.dumps(order(f"o{n}", items=2)) for n in range(5)]) as server:
+        server.authorization = f"Bearer {TOKEN}"
+        yield server
+
+
+@pytest.fixture
+def pulling(job: Job, api: OrdersApi, monkeypatch: pytest.MonkeyPatch) -> PullingJob:
+    monkeypatch.setenv("SHOP_TOKEN", TOKEN)
+    settings = ("url=" + api.url("/pages"), "paging=page", "page_parameter=page", "token=${SHOP_TOKEN}")
+    retrying = ("since_parameter=since", "retries=1", "longest_wait_s=0")
+    return PullingJob(job, "sources.orders=api", *(f"sources.api.{setting}" for setting in (*settings, *retrying)))
+
+
+def test_orders_of_an_api_are_pulled_loaded_and_asked_for_since_then(
+    pulling: PullingJob, api: OrdersApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = pulling.job
+    api.faults[2] = [body(b'[{"order_id": "o2", "items": [')]
+    assert pulling.run() == 0
+    assert job.metrics()["outcomes"]["inserted"] == 3
+    assert job.metrics()["pulls"]["orders"]["malformed_pages"] == 1
+    assert [row["reasons"][0]["rule"] for row in job.read(QUARANTINE).collect()] == ["malformed_json"]
+    assert "since" not in api.seen[-1].query
+    assert lines_of(job, "o4")[0][2] == "S1"
+    before = data_versions(job)
+
+    # The server is whole again, and knows nothing of `since`: it answers with all it has.
+    assert pulling.run() == 0
+    assert "since" in api.seen[-1].query
+    outcomes = job.metrics()["outcomes"]
+    assert (outcomes["inserted"], outcomes["unchanged"], outcomes["rejected"]) == (2, 3, 0)
+    moved = data_versions(job)
+    assert moved != before
+
+    assert pulling.run() == 0
+    assert job.metrics()["outcomes"]["unchanged"] == 5
+    assert data_versions(job) == moved
+    assert [row[0] for row in pulling.pulls("status")] == ["complete"] * 3
+    told = capsys.readouterr()
+    assert TOKEN not in told.out + told.err + "".join(path.read_text() for path in pulling.landed("orders"))
+
+
+def test_a_pull_that_was_cut_off_changes_no_table_and_goes_on_at_its_page(
+    pulling: PullingJob, api: OrdersApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = pulling.job
+    api.faults[2] = [status(503, f"no {TOKEN} today")] * 2
+    assert pulling.run() == 1
+    assert TOKEN not in capsys.readouterr().err
+    assert job.read(DIM_ORDER).count() == 0
+    assert [path.name for path in pulling.landed("orders")] == ["page-00001.jsonl"]
+
+    asked = len(api.seen)
+    assert pulling.pull() == 0
+    assert api.asked()[asked:] == ["2", "3", "4"]
+    assert job.metrics()["pulls"]["orders"]["resumed"] is True
+    assert [path.name for path in pulling.landed("orders")] == [f"page-0000{n}.jsonl" for n in (1, 2, 3)]
+    assert job.read(DIM_ORDER).count() == 0
+
+    api.orders = [json.dumps(order("o1", items=1, updated_at="2024-06-01T00:00:00Z"))]
+    assert pulling.run() == 0
+    assert job.read(DIM_ORDER).count() == 5
+    assert (len(lines_of(job, "o0")), len(lines_of(job, "o1"))) == (2, 1)
+    assert job.metrics()["outcomes"]["superseded"] == 1
+
+
+@pytest.fixture
+def shop(job: Job, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PostgresServer, PullingJob]]:
+    with postgres() as server:
+        monkeypatch.setenv("SHOP_PASSWORD", server.password)
+        execute(
+            server,
+            """CREATE TABLE orders (
+                 order_id text PRIMARY KEY, user_id text, amount numeric(12,2), currency text,
+                 created_at timestamptz NOT NULL, changed timestamptz, deleted boolean, source text)""",
+            "CREATE TABLE lines (order_id text, line_no int, sku text, qty int, price numeric(12,2))",
+            "CREATE TABLE customers (user_id text, email text, created_at date, country text, note text)",
+        )
+        settings = (
+            f"url=jdbc:postgresql://{server.host}:{server.port}/{server.database}",
+            f"user={server.user}",
+            "password=${SHOP_PASSWORD}",
+            "orders.table=public.orders",
+            "orders.changed_at=changed",
+            "orders.columns.updated_at=changed",
+            "orders.items.table=lines",
+            "users.table=customers",
+        )
+        yield server, PullingJob(job, "sources.orders=jdbc", *(f"sources.jdbc.{setting}" for setting in settings))
+
+
+def execute(server: PostgresServer, *statements: str) -> None:
+    with server.connect() as connection:
+        for statement in statements:
+            connection.cursor().execute(statement)
+        connection.commit()
+
+
+def test_orders_of_a_database_are_pulled_with_their_lines_and_users_and_then_only_what_changed(
+    shop: tuple[PostgresServer, PullingJob], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, pulling = shop
+    job = pulling.job
+    execute(
+        server,
+        """INSERT INTO orders
+             SELECT 'o' || n, 'u' || n % 3, 24.68, 'EUR', timestamptz '2024-05-01 00:30+02' + n * interval '1 h',
+               timestamptz '2024-05-02 00:00Z' + n * interval '1 h', false, 'web'
+             FROM generate_series(1, 40) n""",
+        """INSERT INTO lines
+             SELECT 'o' || n, l, 'S' || l, l, 12.34 FROM generate_series(1, 40) n, generate_series(1, 2) l""",
+        """INSERT INTO customers VALUES
+             ('u0', 'a"b@example.com', '2024-01-31', 'DE'),
+             ('u1', E'two\\nlines, and a comma', '2024-01-31', 'FR')""",
+        # A row without a time of change is in every pull.
+        "INSERT INTO orders VALUES ('without', 'u1', 12.34, 'EUR', '2024-05-03T00:00Z', NULL, false, NULL)",
+    )
+    assert pulling.run() == 0
+    assert job.metrics()["outcomes"]["inserted"] == 41
+    assert lines_of(job, "o2")[0][0].isoformat() == "2024-05-01"
+    assert [line[2] for line in lines_of(job, "o40")] == ["S1", "S2"]
+    amounts = job.read(FACT_SALES).agg(F.sum("line_amount").cast("string")).collect()
+    assert amounts[0][0] == str(40 * 3 * 1234 // 100) + f".{40 * 3 * 1234 % 100:02}00"
+    emails = {row["user_id"]: row["email"] for row in job.read(DIM_USER).where("NOT is_inferred").collect()}
+    assert emails == {"u0": 'a"b@example.com', "u1": "two\nlines, and a comma"}
+    before = data_versions(job)
+
+    assert pulling.run() == 0
+    assert job.metrics()["outcomes"]["unchanged"] == 2
+    assert data_versions(job) == before
+
+    execute(
+        server,
+        "UPDATE orders SET changed = '2024-06-01T00:00Z', deleted = true WHERE order_id = 'o7'",
+        "UPDATE orders SET changed = '2024-06-01T00:00Z' WHERE order_id = 'o8'",
+        "DELETE FROM lines WHERE order_id = 'o8' AND line_no = 2",
+    )
+    assert pulling.run() == 0
+    assert job.metrics()["outcomes"]["updated"] == 2
+    assert (lines_of(job, "o7"), len(lines_of(job, "o8"))) == ([], 1)
+    assert job.metrics()["pulls"]["orders"]["records"] == 4
+    assert [row[0] for row in pulling.pulls("status")] == ["complete"] * 6
+    told = capsys.readouterr()
+    assert server.password not in told.out + told.err
+
+
+def test_a_database_whose_columns_differ_is_refused_before_anything_lands(
+    shop: tuple[PostgresServer, PullingJob], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server, pulling = shop
+    execute(server, "ALTER TABLE orders DROP COLUMN created_at", "ALTER TABLE orders ALTER amount TYPE date USING NULL")
+    execute(server, "ALTER TABLE lines RENAME price TO cost", "DROP TABLE customers")
+    assert pulling.pull() == 1
+    told = capsys.readouterr().err
+    assert "the table customers cannot be read" in told
+    assert pulling.pull("--set", "sources.jdbc.users=") == 1
+    told = capsys.readouterr().err
+    for problem in (
+        "orders.created_at: missing",
+        "orders.amount: expected a number, found date",
+        "lines.price: missing",
+    ):
+        assert problem in told
+    assert pulling.landed("orders") == []

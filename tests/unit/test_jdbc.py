@@ -1,0 +1,223 @@
+"""Tables read through JDBC: what changed, as the texts of landing files. Against Derby, the database within Spark."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+
+from etl_lib.errors import SchemaError
+from etl_lib.sources.jdbc import Checkpoint, Database, SourceError, changed_rows, land_changes
+from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
+
+DRIVER = "org.apache.derby.iapi.jdbc.AutoloadedDriver"
+NUMBERS = count(1)
+
+TABLES = (
+    """CREATE TABLE "orders" (
+         "order_id" BIGINT, "user_id" INT, "amount" DECIMAL(12,2), "currency" CHAR(3), "created_at" TIMESTAMP,
+         "changed" TIMESTAMP, "deleted" BOOLEAN, "promo" VARCHAR(20), "items" VARCHAR(200))""",
+    'CREATE TABLE "lines" ("order_id" BIGINT, "line_no" INT, "sku" VARCHAR(9), "qty" INT, "price" DECIMAL(12,4))',
+    'CREATE TABLE "customers" ("user_id" VARCHAR(9), "e-mail" VARCHAR(40), "created_at" DATE, "seen" DATE)',
+)
+
+
+class Shop:
+    """A database in memory, and how it is read."""
+
+    def __init__(self, spark: SparkSession) -> None:
+        self.spark = spark
+        self.name = f"jdbc:derby:memory:shop{next(NUMBERS)}"
+        self.execute(*TABLES)
+
+    def execute(self, *statements: str) -> None:
+        driver = self.spark._jvm.java.sql.DriverManager  # type: ignore[union-attr]
+        self.spark._jvm.java.lang.Class.forName(DRIVER)  # type: ignore[union-attr]
+        connection = driver.getConnection(f"{self.name};create=true")
+        try:
+            for statement in statements:
+                connection.createStatement().execute(statement)
+        finally:
+            connection.close()
+
+    def order(self, number: int, changed: str | None, **others: str) -> None:
+        values = {
+            "order_id": str(number), "user_id": "7", "amount": "24.60", "currency": "'EUR'",
+            "created_at": "TIMESTAMP('2024-05-01 12:00:00.123456')", "deleted": "false",
+            "changed": "NULL" if changed is None else f"TIMESTAMP('{changed}')", **others,
+        }  # fmt: skip
+        names = ", ".join(f'"{name}"' for name in values)
+        self.execute(f'INSERT INTO "orders" ({names}) VALUES ({", ".join(values.values())})')  # noqa: S608
+
+    def settings(self, **others: Any) -> JdbcSource:
+        orders = JdbcOrders(
+            table="orders", changed_at="changed", columns={"updated_at": "changed"}, items=JdbcItems(column="items")
+        )
+        fields = {"url": self.name, "user": "APP", "password": "${SHOP}", "driver": DRIVER, "orders": orders, **others}
+        return JdbcSource(**fields)
+
+    def database(self, **others: Any) -> Database:
+        return Database(self.spark, self.settings(**others), lambda reference: f"revealed {reference}")
+
+    def texts(self, since: Checkpoint | None = None, **others: Any) -> list[str]:
+        rows = changed_rows(self.database(**others), "orders", since).rows.collect()
+        return sorted(row["raw"] for row in rows)
+
+    def read(self, since: Checkpoint | None = None, **others: Any) -> list[str]:
+        return sorted(json.loads(text)["order_id"] for text in self.texts(since, **others))
+
+
+@pytest.fixture
+def shop(spark: SparkSession) -> Shop:
+    return Shop(spark)
+
+
+def at(text: str, key: str = "0") -> Checkpoint:
+    return Checkpoint(datetime.fromisoformat(text).replace(tzinfo=UTC), key)
+
+
+def test_a_row_becomes_a_text_with_every_value_exactly(shop: Shop) -> None:
+    shop.order(1, "2024-06-01 00:00:00", items="""'[{"sku": "S\\"1", "qty": 2,\n "price": 1.10}]'""", promo="'P'")
+    assert shop.texts() == [
+        '{"order_id":"1","user_id":"7","amount":"24.60","currency":"EUR","created_at":"2024-05-01T12:00:00.123456",'
+        '"updated_at":"2024-06-01T00:00:00.000000","deleted":false,"metadata":{"source":null,"promo":"P"},'
+        '"items":[{"sku": "S\\"1", "qty": 2,  "price": 1.10}]}'
+    ]
+
+
+def test_absent_values_are_null_and_there_is_no_metadata_of_nothing(shop: Shop) -> None:
+    shop.order(1, None, amount="NULL", user_id="NULL")
+    [found] = map(json.loads, shop.texts())
+    assert {name for name, value in found.items() if value is None} == {
+        *("user_id", "amount", "updated_at", "metadata", "items"),
+    }
+
+
+def test_items_of_a_table_are_in_the_order_of_their_position(shop: Shop) -> None:
+    for number in (1, 2, 3):
+        shop.order(number, "2024-06-01 00:00:00")
+    shop.execute("""INSERT INTO "lines" VALUES (1, 10, 'B', 1, NULL), (1, 9, 'A', 2, 1.1000), (3, 1, 'C', 3, 0.0001)""")
+    orders = JdbcOrders(table="orders", changed_at="changed", items=JdbcItems(table="lines"))
+    items = {found["order_id"]: found["items"] for found in map(json.loads, shop.texts(orders=orders))}
+    assert items == {
+        "1": [{"sku": "A", "qty": "2", "price": "1.1000"}, {"sku": "B", "qty": "1", "price": None}],
+        "2": None,
+        "3": [{"sku": "C", "qty": "3", "price": "0.0001"}],
+    }
+
+
+@pytest.mark.parametrize("partitions", [1, 3, 50])
+def test_every_row_is_read_once_however_many_connections_read(shop: Shop, partitions: int) -> None:
+    for number in range(12):
+        shop.order(number, None if number == 5 else f"2024-06-{1 + number % 4:02} 00:00:00.00000{number % 10}")
+    assert shop.read(partitions=partitions) == sorted(map(str, range(12)))
+
+
+def test_only_what_changed_since_the_checkpoint_is_read_and_the_overlap_before_it(shop: Shop) -> None:
+    shop.order(1, "2024-06-01 00:00:00")
+    shop.order(2, "2024-06-02 23:58:00")
+    shop.order(3, "2024-06-03 00:00:00")
+    shop.order(4, None)
+    left = changed_rows(shop.database(), "orders", None).checkpoint
+    assert left == at("2024-06-03", "3")
+    assert shop.read(left) == ["2", "3", "4"]
+    assert shop.read(left, overlap_s=60.0) == ["3", "4"]
+    assert shop.read(left, overlap_s=0.0) == ["4"]
+    shop.order(5, "2024-06-03 00:00:00")
+    assert shop.read(left, overlap_s=0.0) == ["4", "5"]
+    assert changed_rows(shop.database(), "orders", left).checkpoint == at("2024-06-03", "5")
+
+
+def test_a_table_without_rows_or_without_a_time_of_change_leaves_no_checkpoint(shop: Shop) -> None:
+    found = changed_rows(shop.database(), "orders", None)
+    assert (found.rows.count(), found.checkpoint) == (0, None)
+    shop.order(1, "2024-06-01 00:00:00")
+    orders = JdbcOrders(table="orders", items=JdbcItems(column="items"))
+    found = changed_rows(shop.database(orders=orders), "orders", at("2030-01-01"))
+    assert (found.rows.count(), found.checkpoint) == (1, None)
+
+
+def test_users_are_read_by_their_columns_and_dates_work_as_times_of_change(shop: Shop) -> None:
+    shop.execute("""INSERT INTO "customers" VALUES ('u1', 'a@b', DATE('2024-01-31'), DATE('2024-05-01'))""")
+    users = JdbcTable(table="customers", changed_at="seen", columns={"email": "e-mail"})
+    found = changed_rows(shop.database(users=users), "users", at("2024-05-01"))
+    assert [row.asDict() for row in found.rows.collect()] == [
+        {"user_id": "u1", "email": "a@b", "created_at": "2024-01-31", "country": None}
+    ]
+    assert found.checkpoint == at("2024-05-01", "u1")
+
+
+def test_columns_that_are_missing_or_of_another_type_are_all_named_before_a_row_is_read(shop: Shop) -> None:
+    orders = JdbcOrders(
+        table="orders",
+        changed_at="promo",
+        columns={"order_id": "number", "amount": "created_at", "created_at": "deleted", "deleted": "amount"},
+        items=JdbcItems(table="lines", position="place", columns={"qty": "quantity"}),
+    )
+    with pytest.raises(SchemaError) as told:
+        changed_rows(shop.database(orders=orders), "orders", None)
+    assert str(told.value).splitlines()[1:] == [
+        "  orders.number: missing",
+        "  orders.created_at: expected a number, found timestamp_ntz",
+        "  orders.deleted: expected a time, found boolean",
+        "  orders.amount: expected a flag, found decimal(12,2)",
+        "  orders.promo: expected a time, as changed_at",
+        "  lines.quantity: missing",
+        "  lines.place: missing",
+    ]
+
+
+def test_a_table_that_is_not_there_is_told_with_the_reason_of_the_database(shop: Shop) -> None:
+    orders = JdbcOrders(table="shop.orders", items=JdbcItems(column="items"))
+    with pytest.raises(SourceError, match=r"the table shop.orders cannot be read from jdbc:derby.*Schema 'shop' does"):
+        changed_rows(shop.database(orders=orders), "orders", None)
+    with pytest.raises(SourceError, match=r"sources\.jdbc\.users: missing; name its table"):
+        shop.database().address("users")
+
+
+def test_what_changed_lands_as_files_with_a_manifest(shop: Shop, tmp_path: Path) -> None:
+    shop.order(1, "2024-06-01 00:00:00", items="'[]'")
+    shop.order(2, "2024-06-02 00:00:00", items="'[]'")
+    users = JdbcTable(table="customers", columns={"email": "e-mail"})
+    shop.execute("""INSERT INTO "customers" VALUES ('u"1', 'two\nlines, ""', NULL, NULL)""")
+    pull, checkpoint = land_changes(shop.database(), "orders", str(tmp_path / "orders"), None)
+    assert checkpoint == at("2024-06-02", "2")
+    again, _ = land_changes(shop.database(), "orders", str(tmp_path / "orders"), None)
+    later, _ = land_changes(shop.database(overlap_s=0.0), "orders", str(tmp_path / "orders"), checkpoint)
+    manifest = pull.manifest
+    assert (manifest.status, manifest.records, manifest.source) == ("complete", 2, "jdbc")
+    assert manifest.url == f"{shop.name} orders"
+    assert again.manifest.checksum == manifest.checksum
+    assert (later.manifest.records, later.manifest.since) == (0, checkpoint.changed_at)
+    lines = [line for path in Path(pull.folder).glob("part-*") for line in path.read_text().splitlines()]
+    assert sorted(lines) == shop.texts()
+    pull, _ = land_changes(shop.database(users=users), "users", str(tmp_path / "users"), None)
+    [text] = [path.read_text() for path in Path(pull.folder).glob("part-*") if path.stat().st_size > 40]
+    assert text == '"user_id","email","created_at","country"\n"u""1","two\nlines, """"","",""\n'
+
+
+@pytest.mark.parametrize(
+    ("url", "others", "needs_tls"),
+    [
+        ("jdbc:postgresql://db.example.com:5432/shop", {}, True),
+        ("jdbc:postgresql://db.example.com:5432/shop", {"allow_plain": True}, False),
+        ("jdbc:postgresql://localhost/shop", {}, False),
+        ("jdbc:postgresql://127.0.0.1:5432/shop", {}, False),
+        ("jdbc:postgresql://localhost.example.com/shop", {}, True),
+    ],
+)
+def test_tls_is_wanted_from_every_other_machine(
+    spark: SparkSession, url: str, others: dict[str, Any], *, needs_tls: bool
+) -> None:
+    orders = JdbcOrders(table="orders", items=JdbcItems(column="items"))
+    settings = JdbcSource(url=url, user="me", password="${SHOP}", orders=orders, ca_file="/ca.pem", **others)  # noqa: S106
+    options = Database(spark, settings, str).options
+    assert (options.get("sslmode"), options.get("sslrootcert")) == (
+        ("verify-full", "/ca.pem") if needs_tls else (None, None)
+    )
+    assert options["sessionInitStatement"] == "SET TIME ZONE 'UTC'"
