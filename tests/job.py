@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from etl_lib.event_records import DATASETS
-from etl_lib.schemas import DIM_ORDER, FEATURE_TABLES, ORDER_TABLES, Table
+from etl_lib.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table
 from etl_lib.warehouse import Warehouse
-from jobs import maintain, orders, quarantine, value_props
+from jobs import maintain, orders, pull, quarantine, value_props
 
 
 @dataclass
@@ -81,6 +81,37 @@ class Job(Workplace):
 
     def read_keys(self) -> set[str]:
         return {row["order_id"] for row in self.read(DIM_ORDER).collect()}
+
+
+@dataclass
+class PullingJob:
+    """The orders job and the pull job over one warehouse, with a source instead of a landing folder."""
+
+    job: Job
+    source: Sequence[str]
+    """Settings."""
+
+    @property
+    def landing(self) -> Path:
+        return self.job.root / "pulled"
+
+    @property
+    def options(self) -> list[str]:
+        no_files = ("input.orders=", "input.users=", "input.products=")
+        return [*self.job.places(), "--set", f"sources.landing={self.landing}", *no_files, *self.source]
+
+    def run(self, *options: str) -> int:
+        return orders.main([*self.options, *options])
+
+    def pull(self, *options: str) -> int:
+        return pull.main([*self.options, *options])
+
+    def pulls(self, *columns: str) -> list[tuple[Any, ...]]:
+        rows = self.job.read(ETL_PULLS).orderBy("started_at", "ended_at", "dataset").select(*columns)
+        return [tuple(row) for row in rows.collect()]
+
+    def landed(self, dataset: str) -> list[Path]:
+        return sorted(path for path in self.landing.glob(f"{dataset}/*/*") if path.name[0] not in "_.")
 
 
 @dataclass

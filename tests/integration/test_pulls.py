@@ -4,46 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_ORDER, DIM_USER, ETL_PULLS, FACT_SALES, QUARANTINE
-from jobs import orders as orders_job
-from jobs import pull as pull_job
+from etl_lib.schemas import DIM_ORDER, DIM_USER, FACT_SALES, QUARANTINE
 from tests.integration.test_orders_job import data_versions, lines_of, order
-from tests.job import Job
+from tests.job import Job, PullingJob
 from tests.orders_api import OrdersApi, body, status
 from tests.postgres_server import PostgresServer, postgres
 
 pytestmark = pytest.mark.slow
 
 TOKEN = "canary-token-8f2c1"  # noqa: S105
-
-
-class PullingJob:
-    """The orders job and the pull job over one warehouse, with a source instead of a landing folder."""
-
-    def __init__(self, job: Job, *source: str) -> None:
-        self.job = job
-        self.landing = job.root / "pulled"
-        self.options = [*job.places(), "--set", f"sources.landing={self.landing}", *source]
-        self.options += ["input.orders=", "input.users=", "input.products="]
-
-    def run(self, *options: str) -> int:
-        return orders_job.main([*self.options, *options])
-
-    def pull(self, *options: str) -> int:
-        return pull_job.main([*self.options, *options])
-
-    def pulls(self, *columns: str) -> list[tuple[Any, ...]]:
-        rows = self.job.read(ETL_PULLS).orderBy("started_at", "ended_at", "dataset").select(*columns)
-        return [tuple(row) for row in rows.collect()]
-
-    def landed(self, dataset: str) -> list[Path]:
-        return sorted(path for path in self.landing.glob(f"{dataset}/*/*") if path.name[0] not in "_.")
 
 
 @pytest.fixture
@@ -58,7 +31,8 @@ def pulling(job: Job, api: OrdersApi, monkeypatch: pytest.MonkeyPatch) -> Pullin
     monkeypatch.setenv("SHOP_TOKEN", TOKEN)
     settings = ("url=" + api.url("/pages"), "paging=page", "page_parameter=page", "token=${SHOP_TOKEN}")
     retrying = ("since_parameter=since", "retries=1", "longest_wait_s=0")
-    return PullingJob(job, "sources.orders=api", *(f"sources.api.{setting}" for setting in (*settings, *retrying)))
+    api_settings = [f"sources.api.{setting}" for setting in (*settings, *retrying)]
+    return PullingJob(job, ["sources.orders=api", *api_settings])
 
 
 def test_orders_of_an_api_are_pulled_loaded_and_asked_for_since_then(
@@ -136,7 +110,7 @@ def shop(job: Job, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[PostgresSe
             "orders.items.table=lines",
             "users.table=customers",
         )
-        yield server, PullingJob(job, "sources.orders=jdbc", *(f"sources.jdbc.{setting}" for setting in settings))
+        yield server, PullingJob(job, ["sources.orders=jdbc", *(f"sources.jdbc.{setting}" for setting in settings)])
 
 
 def execute(server: PostgresServer, *statements: str) -> None:
