@@ -142,11 +142,12 @@ def print_pulls(metrics: Mapping[str, Any], console: Console) -> None:
         column.justify = "right"
     for dataset, pull in pulls.items():
         status = f"{pull['status']}{', resumed' if pull['resumed'] else ''}"
-        if pull["malformed_pages"]:
-            status += f", {pull['malformed_pages']:,} malformed pages: in quarantine when they are loaded"
         grid.add_row(dataset, pull["pull_id"], f"{pull['pages']:,}", f"{pull['records']:,}", status)
     console.print(grid)
     for pull in pulls.values():
+        if pull["malformed_pages"]:
+            told = f"Malformed pages: {pull['malformed_pages']:,}, each a record that loading puts into quarantine"
+            console.print(told, soft_wrap=True)
         console.print(f"Landed   {printable(pull['folder'])}", soft_wrap=True, markup=False)
 
 

@@ -38,7 +38,7 @@ def test_pages_land_and_the_next_pull_asks_for_what_changed_since(
         api.faults[2] = [body(b"[{"), status(503, f"not with {TOKEN}")]
         assert job.pull() == 0
         told = capsys.readouterr().out
-        assert "1 malformed pages: in quarantine when they are loaded" in told
+        assert "Malformed pages: 1, each a record that loading puts into quarantine" in told
         assert [path.name for path in job.landed("orders")] == [f"page-0000{n}.jsonl" for n in (1, 2, 3)]
 
         assert job.pull("--json") == 1
