@@ -72,7 +72,8 @@ class Lake:
 
     def objects(self, prefix: str) -> set[str]:
         pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        return {found["Key"] for page in pages for found in page.get("Contents", ())}
+        keys = {found["Key"] for page in pages for found in page.get("Contents", ())}
+        return {key for key in keys if not key.endswith("/")}  # empty objects that stand for folders
 
 
 @pytest.fixture
