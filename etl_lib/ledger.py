@@ -9,6 +9,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import TimestampType
 
 from etl_lib.batch import Counted
 from etl_lib.rules import STRUCTURAL_OF, Rule
@@ -111,12 +112,17 @@ def write_files(stage: Stage) -> None:
 
 def add_files(warehouse: Warehouse, rows: Sequence[tuple[Any, ...]]) -> None:
     """Append rows of etl_files, whose times are in microseconds since the epoch; without any nothing is committed."""
-    if not rows:
-        return
-    numbers = dict.fromkeys(_FILE_TIMES, "BIGINT")
-    columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in ETL_FILES.schema)
-    times = {name: F.timestamp_micros(name) for name in _FILE_TIMES}
-    warehouse.append(ETL_FILES, warehouse.spark.createDataFrame(rows, columns).withColumns(times))
+    if rows:
+        append_values(warehouse, ETL_FILES, rows)
+
+
+def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Append rows in the declared order of the columns, with every time in microseconds since the epoch."""
+    times = [field.name for field in table.schema if isinstance(field.dataType, TimestampType)]
+    numbers = dict.fromkeys(times, "BIGINT")
+    columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in table.schema)
+    found = warehouse.spark.createDataFrame(rows, columns)
+    warehouse.append(table, found.withColumns({name: F.timestamp_micros(name) for name in times}))
 
 
 def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:

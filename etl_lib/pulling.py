@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.errors import ConfigError
+from etl_lib.ledger import append_values
 from etl_lib.run import Run, step
 from etl_lib.schemas import ETL_PULLS
 from etl_lib.secrets import reveal
@@ -21,7 +22,6 @@ from etl_lib.warehouse import Warehouse
 
 COMPLETE = "complete"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TIMES = ("since", "until", "started_at", "ended_at")
 
 
 @dataclass(frozen=True)
@@ -94,29 +94,25 @@ def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
     """Add the pull to etl_pulls; one that goes on in a later run has a row of each run."""
     manifest = pulled.pull.manifest
     checkpoint = None if pulled.checkpoint is None else pulled.checkpoint.as_text()
-    values = {
-        "pull_id": manifest.pull_id,
-        "dataset": dataset,
-        "run_id": run.run_id,
-        "source": manifest.source,
-        "address": manifest.url,
-        "status": manifest.status,
-        "since": _micros(manifest.since),
-        "until": _micros(manifest.until),
-        "checkpoint": checkpoint,
-        "pages": manifest.pages,
-        "records": manifest.records,
-        "malformed_pages": manifest.malformed_pages,
-        "checksum": manifest.checksum,
-        "folder": pulled.pull.folder,
-        "started_at": _micros(manifest.started_at),
-        "ended_at": _micros(manifest.ended_at or datetime.now(UTC)),
-    }
-    types = {field.name: field.dataType.simpleString() for field in ETL_PULLS.schema}
-    columns = ", ".join(f"{name} {'BIGINT' if name in _TIMES else types[name]}" for name in values)
-    row = run.spark.createDataFrame([tuple(values.values())], columns)
-    times = {name: F.timestamp_micros(name) for name in _TIMES}
-    run.warehouse.append(ETL_PULLS, row.withColumns(times).select(*ETL_PULLS.column_names))
+    row = (
+        manifest.pull_id,
+        dataset,
+        run.run_id,
+        manifest.source,
+        manifest.url,
+        manifest.status,
+        _micros(manifest.since),
+        _micros(manifest.until),
+        checkpoint,
+        manifest.pages,
+        manifest.records,
+        manifest.malformed_pages,
+        manifest.checksum,
+        pulled.pull.folder,
+        _micros(manifest.started_at),
+        _micros(manifest.ended_at or datetime.now(UTC)),
+    )
+    append_values(run.warehouse, ETL_PULLS, [row])
 
 
 def _micros(moment: datetime | None) -> int | None:
