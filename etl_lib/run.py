@@ -25,6 +25,7 @@ from etl_lib.lock import warehouse_lock
 from etl_lib.report import print_json, write_metrics
 from etl_lib.rules import RuleBook
 from etl_lib.schemas import Table
+from etl_lib.secrets import redacted
 from etl_lib.session import open_session
 from etl_lib.stage import Manifest
 from etl_lib.warehouse import Warehouse
@@ -111,12 +112,12 @@ def open_run(
             finally:
                 metrics["commit_retries"] = warehouse.collisions.total()
     except LakehouseError as error:
-        metrics["message"] = str(error)
+        metrics["message"] = redacted(str(error))
         # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
         refused = isinstance(error, WarehouseBusyError | PlanError)
         raise
     except Exception as error:
-        metrics["message"] = f"{type(error).__name__}: {error}"
+        metrics["message"] = redacted(f"{type(error).__name__}: {error}")
         if is_disk_full(error):
             metrics["message"] = full_disk_message(settings)
             raise DiskFullError(metrics["message"]) from error

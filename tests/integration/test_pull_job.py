@@ -78,6 +78,20 @@ def test_tables_of_a_database_land_and_only_what_changed_since_then(
     assert sorted(json.loads(line)["order_id"] for line in landed.splitlines()) == [*"0123457"]
 
 
+def test_a_secret_in_the_reason_of_the_database_is_neither_told_nor_kept(
+    spark: SparkSession, job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHOP_PASSWORD", "canary_password")
+    settings = (f"url={Shop(spark).name}", "user=APP", "password=${SHOP_PASSWORD}", f"driver={DRIVER}")
+    # The name of the table is what its error tells.
+    orders = ("orders.table=canary_password", "orders.items.column=items")
+    pulling = PullingJob(job, ["sources.orders=jdbc", *(f"sources.jdbc.{name}" for name in (*settings, *orders))])
+    assert pulling.pull("--json") == 1
+    told = capsys.readouterr()
+    assert "the table *** cannot be read" in job.metrics()["message"]
+    assert "canary_password" not in told.out + told.err + (job.output / "metrics.json").read_text()
+
+
 def test_without_a_source_there_is_nothing_to_pull(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     assert PullingJob(job, []).pull() == 2
     assert "sources.orders: files are there already" in capsys.readouterr().err
