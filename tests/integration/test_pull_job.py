@@ -8,10 +8,10 @@ from collections.abc import Callable
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.derby_shop import DRIVER, Shop
 from tests.integration.test_orders_job import order
 from tests.job import Job, PullingJob
 from tests.orders_api import OrdersApi, body, status
-from tests.unit.test_jdbc import DRIVER, Shop
 
 TOKEN = "canary-token-8f2c1"  # noqa: S105
 

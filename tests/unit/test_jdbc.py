@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,62 +13,7 @@ from pyspark.sql import SparkSession
 from etl_lib.errors import SchemaError
 from etl_lib.sources.jdbc import Checkpoint, Database, SourceError, changed_rows, land_changes
 from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
-
-DRIVER = "org.apache.derby.iapi.jdbc.AutoloadedDriver"
-NUMBERS = count(1)
-
-TABLES = (
-    """CREATE TABLE "orders" (
-         "order_id" BIGINT, "user_id" INT, "amount" DECIMAL(12,2), "currency" CHAR(3), "created_at" TIMESTAMP,
-         "changed" TIMESTAMP, "deleted" BOOLEAN, "promo" VARCHAR(20), "items" VARCHAR(200))""",
-    'CREATE TABLE "lines" ("order_id" BIGINT, "line_no" INT, "sku" VARCHAR(9), "qty" INT, "price" DECIMAL(12,4))',
-    'CREATE TABLE "customers" ("user_id" VARCHAR(9), "e-mail" VARCHAR(40), "created_at" DATE, "seen" DATE)',
-)
-
-
-class Shop:
-    """A database in memory, and how it is read."""
-
-    def __init__(self, spark: SparkSession) -> None:
-        self.spark = spark
-        self.name = f"jdbc:derby:memory:shop{next(NUMBERS)}"
-        self.execute(*TABLES)
-
-    def execute(self, *statements: str) -> None:
-        driver = self.spark._jvm.java.sql.DriverManager  # type: ignore[union-attr]
-        self.spark._jvm.java.lang.Class.forName(DRIVER)  # type: ignore[union-attr]
-        connection = driver.getConnection(f"{self.name};create=true")
-        try:
-            for statement in statements:
-                connection.createStatement().execute(statement)
-        finally:
-            connection.close()
-
-    def order(self, number: int, changed: str | None, **others: str) -> None:
-        values = {
-            "order_id": str(number), "user_id": "7", "amount": "24.60", "currency": "'EUR'",
-            "created_at": "TIMESTAMP('2024-05-01 12:00:00.123456')", "deleted": "false",
-            "changed": "NULL" if changed is None else f"TIMESTAMP('{changed}')", **others,
-        }  # fmt: skip
-        names = ", ".join(f'"{name}"' for name in values)
-        self.execute(f'INSERT INTO "orders" ({names}) VALUES ({", ".join(values.values())})')  # noqa: S608
-
-    def settings(self, **others: Any) -> JdbcSource:
-        orders = JdbcOrders(
-            table="orders", changed_at="changed", columns={"updated_at": "changed"}, items=JdbcItems(column="items")
-        )
-        fields = {"url": self.name, "user": "APP", "password": "${SHOP}", "driver": DRIVER, "orders": orders, **others}
-        return JdbcSource(**fields)
-
-    def database(self, **others: Any) -> Database:
-        return Database(self.spark, self.settings(**others), lambda reference: f"revealed {reference}")
-
-    def texts(self, since: Checkpoint | None = None, **others: Any) -> list[str]:
-        rows = changed_rows(self.database(**others), "orders", since).rows.collect()
-        return sorted(row["raw"] for row in rows)
-
-    def read(self, since: Checkpoint | None = None, **others: Any) -> list[str]:
-        return sorted(json.loads(text)["order_id"] for text in self.texts(since, **others))
+from tests.derby_shop import Shop
 
 
 @pytest.fixture
