@@ -1,0 +1,70 @@
+"""What a publish brings to a sink: each relation as it is now, and what of it changed since the sink's last publish."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from pyspark.sql import DataFrame
+
+from etl_lib.sinks.relations import Publish, Relation
+
+
+@dataclass(frozen=True)
+class Change:
+    """One relation in a publish."""
+
+    relation: Relation
+    snapshot: DataFrame
+    """The whole relation at the published version, in its declared columns."""
+    keys: DataFrame | None
+    """The groups with a row that came, changed or went: one row a value of `relation.group`; None for all groups."""
+    dates: frozenset[date] | None
+    """The values of order_date of such rows, before and now; None where all of the relation is to be written."""
+
+    @property
+    def rows(self) -> DataFrame:
+        """All rows that the changed groups have now."""
+        return self.snapshot if self.keys is None else self.snapshot.join(self.keys, self.relation.group, "left_semi")
+
+
+@dataclass(frozen=True)
+class Changes:
+    """All relations in a publish, by name, at versions that agree with each other."""
+
+    publish: Publish
+    relations: Mapping[str, Change]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a sink shows: its last publish, and the Delta versions that it was made of."""
+
+    publish_id: str
+    versions: Mapping[str, int]
+
+
+class Sink(Protocol):
+    """Where tables are published. SinkError for whatever it cannot do; then it shows what it showed before."""
+
+    @property
+    def name(self) -> str:
+        """The name in the configuration: parquet, postgres or redshift."""
+
+    @property
+    def address(self) -> str:
+        """Where it is, without any secret: two sinks of one kind differ in it."""
+
+    def shows(self) -> Shown | None:
+        """The last publish, or None for a sink without any."""
+
+    def publish(self, changes: Changes) -> Mapping[str, int]:
+        """Show the changes, all at once; gives the rows written by relation. Again after an interruption: the same."""
+
+    def row_counts(self) -> Mapping[str, int]:
+        """The rows that it shows, by relation."""
+
+    def sales_sums(self) -> DataFrame | list[tuple[object, ...]]:
+        """(order_date, currency, row_count, units, line_amount) of fact_sales, by day and currency."""
