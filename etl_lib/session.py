@@ -47,6 +47,9 @@ def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
 def _build(spark_settings: Mapping[str, str]) -> SparkSession:
     builder = SparkSession.builder.appName("orders-lakehouse")
     if "SPARK_REMOTE" not in os.environ:
+        from pyspark.core.context import SparkContext  # noqa: PLC0415 - a client of Spark Connect has none
+
+        SparkContext._ensure_initialized()  # before that, a SparkConf knows nothing of what was submitted
         submitted = SparkConf()
         for name, value in {"spark.master": "local[*]", **DELTA, **spark_settings}.items():
             if not submitted.contains(name):
