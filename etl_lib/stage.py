@@ -82,12 +82,11 @@ class Stage:
 
 
 def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
-    """A compared batch in the columns of etl_stage; only a rejected record keeps its raw text."""
+    """A compared batch in the columns of etl_stage."""
     packed = batch.withColumns(
         {
             "run_id": F.lit(run_id),
             "dataset": F.lit(dataset),
-            "raw": F.when(F.col("outcome") == "rejected", F.col("raw")),
             dataset: F.when(~F.col("outcome").isin("rejected", BLANK), _record(dataset)),
         }
     )
