@@ -9,6 +9,7 @@ from typing import Protocol
 
 from pyspark.sql import DataFrame
 
+from etl_lib.merge import dates_literal
 from etl_lib.sinks.relations import Publish, Relation
 
 
@@ -22,12 +23,21 @@ class Change:
     keys: DataFrame | None
     """The groups with a row that came, changed or went: one row a value of `relation.group`; None for all groups."""
     dates: frozenset[date] | None
-    """The values of order_date of such rows, before and now; None where all of the relation is to be written."""
+    """The values of order_date of such rows, before and now; None where all of the relation is to be written.
+
+    So a relation without days has None when anything of it changed, and no dates when nothing did.
+    """
+    groups: int | None = None
+    """How many keys there are; None for all groups."""
 
     @property
     def rows(self) -> DataFrame:
         """All rows that the changed groups have now."""
-        return self.snapshot if self.keys is None else self.snapshot.join(self.keys, self.relation.group, "left_semi")
+        if self.keys is None:
+            return self.snapshot
+        # Literal dates: open Delta skips files by nothing else.
+        found = self.snapshot if self.dates is None else self.snapshot.where(dates_literal("order_date", self.dates))
+        return found.join(self.keys, self.relation.group, "left_semi")
 
 
 @dataclass(frozen=True)
