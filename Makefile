@@ -47,10 +47,13 @@ bench: ## time the jobs beside their peers, small; leave the machine alone for a
 	$(PYTHON) bench/orders.py --scale 0.1
 	$(PYTHON) bench/features.py
 
-bench-full: ## the same at full size; an hour and a half on two cores
+bench-full: ## the same at full size, and growing tables and awkward inputs; some three hours on two cores
 	@deploy/setup.sh bench
 	$(PYTHON) bench/orders.py --scale 1 --repeat 3
 	$(PYTHON) bench/features.py --scale 1 --repeat 3
+	$(PYTHON) bench/growth.py --scale 1
+	$(PYTHON) bench/spread_of_work.py
+	$(PYTHON) bench/spread_of_work.py --inputs even --cluster
 
 UV_COMPILE := uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-header \
 	--no-emit-index-url --no-emit-find-links

@@ -133,4 +133,4 @@ def _second_look(run: Run, source: _Source, stage: EventStage) -> DataFrame:
         prints, taps = (judge(views.where(F.col("dataset") == name), run.rules.of(name)) for name in VIEWS)
         judged = prints.unionByName(taps)
     looked_at = judged.withColumn("outcome", F.coalesce("outcome", F.lit(VALID)))
-    return stage_columns(looked_at, ETL_EVENTS)
+    return stage_columns(looked_at.withColumn("raw", F.when(F.col("outcome") == "rejected", F.col("raw"))), ETL_EVENTS)

@@ -43,7 +43,7 @@ def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTH
     """Add `broken_rules ARRAY<STRING>` and `outcome`: `blank`, `rejected`, `out_of_window`, or NULL while in contest.
 
     A record that could not be parsed breaks just the one structural rule that says why. The split is total: a rule
-    that evaluates to NULL is broken. Only a rejected record keeps its `raw` text: the others need not carry it further.
+    that evaluates to NULL is broken.
     """
     named = [F.when(~F.coalesce(F.expr(rule.check), F.lit(False)), F.lit(name)) for name, rule in rules.items()]
     refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.severity != "warn"))
@@ -66,5 +66,4 @@ def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTH
     )
     # What could not be parsed has no key to compete or to be shown with.
     key = F.when(~could_not_parse, F.col("key"))
-    split = judged.withColumns({"broken_rules": broken, "outcome": outcome, "key": key})
-    return split.withColumn("raw", F.when(F.col("outcome") == "rejected", F.col("raw")))
+    return judged.withColumns({"broken_rules": broken, "outcome": outcome, "key": key})

@@ -82,11 +82,12 @@ class Stage:
 
 
 def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
-    """A compared batch in the columns of etl_stage."""
+    """A compared batch in the columns of etl_stage; only a rejected record keeps its raw text."""
     packed = batch.withColumns(
         {
             "run_id": F.lit(run_id),
             "dataset": F.lit(dataset),
+            "raw": F.when(F.col("outcome") == "rejected", F.col("raw")),
             dataset: F.when(~F.col("outcome").isin("rejected", BLANK), _record(dataset)),
         }
     )
