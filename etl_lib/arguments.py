@@ -69,6 +69,14 @@ class MaintainArguments(Arguments):
     force: bool
 
 
+@dataclass(frozen=True)
+class PublishArguments(Arguments):
+    """What a run of the publish job was asked to do: no `sinks` are all that are configured."""
+
+    full: bool
+    sinks: tuple[str, ...]
+
+
 UPKEEP = {
     "compact": "join small files",
     "vacuum": "delete files that no version within the retention needs",
@@ -141,6 +149,16 @@ def parse_pull_arguments(argv: Sequence[str]) -> Arguments:
     return Arguments(**common(found, argv))
 
 
+def parse_publish_arguments(argv: Sequence[str]) -> PublishArguments:
+    """Read the command line of the publish job; ConfigError says what is wrong with it."""
+    parser = Parser("publish", "Publish the tables to the configured sinks: what changed since their last publish.")
+    parser.add_argument("--full", action="store_true", help="publish everything, whatever the sinks show")
+    parser.add_argument("--sink", action="append", default=[], metavar="NAME", help="only this sink; repeatable")
+    _add_telling(parser, "show what each sink would receive; write nothing")
+    found = parser.parse_args(argv)
+    return PublishArguments(**common(found, argv), full=found.full, sinks=tuple(found.sink))
+
+
 def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
     """Read the command line of the maintain job; ConfigError says what is wrong with it."""
     parser = Parser("maintain", "Look after the tables.", overrides_at_once=1)
@@ -164,8 +182,8 @@ def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
     )
 
 
-def _add_telling(parser: Parser) -> None:
-    parser.add_argument("--plan", action="store_true", help="show what would change; change no table")
+def _add_telling(parser: Parser, plan: str = "show what would change; change no table") -> None:
+    parser.add_argument("--plan", action="store_true", help=plan)
     parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from etl_lib.errors import ConfigError
 from etl_lib.section import Location, Section, Share
+from etl_lib.sinks.settings import SinkName, SinkSettings
 from etl_lib.sources.api_settings import ApiSource
 from etl_lib.sources.jdbc_settings import JdbcSource
 
@@ -130,6 +131,9 @@ class Settings(Section):
     """The YAML file with the rules of each dataset."""
     input: Inputs
     sources: Sources = Sources()
+    sinks: Annotated[tuple[SinkName, ...], Field(strict=False)] = ()
+    """Where the tables are published to, in this order."""
+    publish: SinkSettings = Field(default=SinkSettings(), validate_default=True)
     version_fields: Annotated[tuple[TimeField, ...], Field(min_length=1, strict=False)] = ("updated_at", "created_at")
     """The times that make the version of an order: the first that is given counts."""
     window: FeatureWindow = "calendar"
@@ -149,6 +153,16 @@ class Settings(Section):
     """How many keys to show of what a rule or a conflict hit."""
     spark: dict[str, str] = Field(default_factory=dict)
     """Spark settings for a session that this job builds itself; one that is already there is left as it is."""
+
+    @field_validator("publish")
+    @classmethod
+    def _has_every_sink(cls, publish: SinkSettings, info: ValidationInfo) -> SinkSettings:
+        sinks = info.data.get("sinks", ())
+        if missing := [name for name in sinks if getattr(publish, name) is None]:
+            raise ValueError(f"sinks names {', '.join(missing)}; needs publish.{', publish.'.join(missing)}")
+        if len(set(sinks)) < len(sinks):
+            raise ValueError("sinks names a sink twice")
+        return publish
 
     def landing_files(self, dataset: str) -> str | None:
         """Where the landing files of a dataset are: those that are pulled, or else those of `input`."""

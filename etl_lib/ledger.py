@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from etl_lib.batch import Counted
 from etl_lib.rules import STRUCTURAL_OF, Rule
-from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, Table
+from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, Table
+from etl_lib.sinks.relations import Publish
 from etl_lib.stage import FILE, NO_RECORDS, Manifest, Stage
 from etl_lib.warehouse import Warehouse
 
@@ -172,3 +174,57 @@ def _write(warehouse: Warehouse, table: Table, rows: DataFrame, run_id: str, *, 
         warehouse.overwrite(table, columns, F.col("run_id") == run_id)
     else:
         warehouse.append(table, columns)
+
+
+COMPLETE, DIFFERS = "complete", "differs"
+
+
+@dataclass(frozen=True)
+class PublishEntry:
+    """What etl_publishes says of a publish; `status` is COMPLETE, DIFFERS (from the tables, when held against them)
+    or FAILED.
+    """
+
+    publish: Publish
+    run_id: str
+    sink: str
+    address: str
+    status: str
+    groups: Mapping[str, int]
+    """The groups that it brought, by table; none of a full publish."""
+    rows: Mapping[str, int]
+    message: str | None
+    ended_at: datetime
+
+
+def write_publish(warehouse: Warehouse, entry: PublishEntry) -> None:
+    """Append the one row of a publish."""
+    publish = entry.publish
+    row = (
+        publish.publish_id,
+        entry.run_id,
+        entry.sink,
+        entry.address,
+        entry.status,
+        publish.is_full,
+        publish.previous,
+        dict(publish.versions),
+        dict(entry.groups),
+        dict(entry.rows),
+        entry.message,
+        _micros(publish.published_at),
+        _micros(entry.ended_at),
+    )
+    append_values(warehouse, ETL_PUBLISHES, [row])
+
+
+def publish_of(warehouse: Warehouse, sink: str, address: str, publish_id: str) -> Row | None:
+    """The row (status, versions, started_micros) of a publish to this sink; None when the ledger has none."""
+    is_it = (F.col("publish_id") == publish_id) & (F.col("sink") == sink) & (F.col("address") == address)
+    started = F.unix_micros("started_at").alias("started_micros")
+    found = warehouse.read(ETL_PUBLISHES).where(is_it).select("status", "versions", started).collect()
+    return found[0] if found else None
+
+
+def _micros(moment: datetime) -> int:
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)

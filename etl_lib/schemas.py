@@ -158,6 +158,17 @@ ETL_PULLS = Table(
         folder STRING NOT NULL, started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL""",
 )
 
+ETL_PUBLISHES = Table(
+    name="etl_publishes",
+    grain="one publish of the tables to one sink",
+    key=("publish_id",),
+    columns="""
+        publish_id STRING NOT NULL, run_id STRING NOT NULL, sink STRING NOT NULL, address STRING NOT NULL,
+        status STRING NOT NULL, is_full BOOLEAN NOT NULL, previous STRING, versions MAP<STRING, BIGINT>,
+        groups MAP<STRING, BIGINT>, rows MAP<STRING, BIGINT>, message STRING, started_at TIMESTAMP NOT NULL,
+        ended_at TIMESTAMP NOT NULL""",
+)
+
 LINES = f"ARRAY<STRUCT<sku: STRING, qty: INT, unit_price: {MONEY}>>"
 ORDER_RECORD = f"""STRUCT<
     order_id: STRING, order_date: DATE, created_at: TIMESTAMP, user_id: STRING, amount: {MONEY}, currency: STRING,
@@ -213,4 +224,4 @@ PUBLISHED_TABLES = (*SALES_TABLES, QUARANTINE)
 """The tables whose versions the ledger has of each run, before and after it."""
 FEATURE_TABLES = (VALUE_PROP_FEATURES, *_LEDGER, ETL_EVENTS)
 """The tables of the value-props job."""
-ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS)
+ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS, ETL_PUBLISHES)

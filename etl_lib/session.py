@@ -47,14 +47,23 @@ def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
 def _build(spark_settings: Mapping[str, str]) -> SparkSession:
     builder = SparkSession.builder.appName("orders-lakehouse")
     if "SPARK_REMOTE" not in os.environ:
-        from pyspark.core.context import SparkContext  # noqa: PLC0415 - a client of Spark Connect has none
-
-        SparkContext._ensure_initialized()  # before that, a SparkConf knows nothing of what was submitted
+        _meet_submitting_process()
         submitted = SparkConf()
         for name, value in {"spark.master": "local[*]", **DELTA, **spark_settings}.items():
             if not submitted.contains(name):
                 builder = builder.config(name, value)
     return builder.getOrCreate()
+
+
+def _meet_submitting_process() -> None:
+    """Connect to the spark-submit that started this job, if one did: before that, SparkConf knows none of its options.
+
+    Where there is none, the builder starts Java itself, with the memory and the options of the settings.
+    """
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        from pyspark.core.context import SparkContext  # noqa: PLC0415 - a client of Spark Connect has none
+
+        SparkContext._ensure_initialized()
 
 
 def settings_not_in_force(spark: SparkSession) -> dict[str, str | None]:

@@ -23,14 +23,16 @@ from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
 from etl_lib.intake import files_to_read
 from etl_lib.landing import vanished_files_told
+from etl_lib.publish_report import print_orders_summary
+from etl_lib.publishing import publish_tables
 from etl_lib.pulling import pull_sources
-from etl_lib.report import print_summary
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run, step
 from etl_lib.schemas import ORDER_TABLES
+from etl_lib.sinks.opening import open_sinks
 from etl_lib.staging import stage_batch
 
-ORDERS = Job("orders", ORDER_TABLES, print_summary)
+ORDERS = Job("orders", ORDER_TABLES, print_orders_summary)
 
 
 def load_orders(argv: Sequence[str]) -> None:
@@ -40,6 +42,7 @@ def load_orders(argv: Sequence[str]) -> None:
     rules = load_settings(RuleBook, Path(settings.rules))
     settings.check_orders_given()
     with open_run(ORDERS, settings, arguments, rules, arguments.apply_run_id) as run:
+        sinks = open_sinks(run.spark, settings)
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)
         else:
@@ -47,6 +50,8 @@ def load_orders(argv: Sequence[str]) -> None:
             if settings.sources.pulled:
                 pull_sources(run)
             load_new_files(run, arguments.scope)
+        if sinks and not arguments.plan:
+            publish_tables(run, sinks)
 
 
 def load_new_files(run: Run, scope: Scope) -> None:

@@ -27,7 +27,7 @@ from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError, LakehouseError
 from etl_lib.ledger import consistent_versions
-from etl_lib.schemas import ALL_TABLES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, Table
+from etl_lib.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, Table
 from etl_lib.session import open_session
 from etl_lib.streams import console_on
 from etl_lib.warehouse import Warehouse
@@ -89,7 +89,8 @@ def _found(warehouse: Warehouse, table: Table, read: Callable[[], Answer]) -> An
     try:
         return read()
     except AnalysisException as error:
-        job = "pull" if table is ETL_PULLS else "orders" if table in ORDER_TABLES else "value_props"
+        alone = {ETL_PULLS.name: "pull", ETL_PUBLISHES.name: "publish"}
+        job = alone.get(table.name) or ("orders" if table in ORDER_TABLES else "value_props")
         raise LakehouseError(
             f"{warehouse.location} has no table {table.name}; jobs/{job}.py makes it: {_first_lines(error)}"
         ) from error

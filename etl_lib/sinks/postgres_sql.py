@@ -143,6 +143,22 @@ def state(schema: str) -> Statement:
     )
 
 
+def has_state(schema: str) -> Statement:
+    """Whether there is a state to read: one row (is_there)."""
+    return Statement(
+        "look for the state of the sink",
+        "SELECT to_regclass(%s) IS NOT NULL",
+        (namespace(schema).table(STATE_TABLE),),
+    )
+
+
+def staged_rows(schema: str, publish_id: str) -> Statement:
+    """How many rows are staged: (table_name, row_count) by name."""
+    names = namespace(schema)
+    counts = [f"SELECT '{relation.name}', count(*) FROM {names.rows(publish_id, relation)}" for relation in RELATIONS]
+    return Statement("count the staged rows", "\nUNION ALL ".join(counts))
+
+
 def reconciliation(schema: str) -> tuple[Statement, Statement]:
     """(table_name, row_count) of all, and (order_date, currency, row_count, units, line_amount) of fact_sales."""
     names = namespace(schema)
@@ -176,6 +192,12 @@ def leftovers(schema: str) -> Statement:
         "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = %s AND tablename ~ %s ORDER BY tablename",
         (schema, f"^stage_.+_({relations})(_keys)?$"),
     )
+
+
+def drop_leftovers(schema: str, tables: Iterable[str]) -> list[Statement]:
+    """Drop the staging tables that `leftovers` told of."""
+    names = namespace(schema)
+    return [Statement(f"drop {table}", f"DROP TABLE IF EXISTS {names.table(table)}") for table in tables]
 
 
 def execute(connection: dbapi.Connection, statements: Iterable[Statement]) -> None:
@@ -374,10 +396,10 @@ def _run(connection: dbapi.Connection, statement: Statement) -> Sequence[Sequenc
         ) from error
     except dbapi.Error as error:
         kind = PublishRefusedError if statement.is_check else SinkError
-        raise kind(f"could not {statement.purpose}: {_told(error)}\n{statement.sql}") from error
+        raise kind(f"could not {statement.purpose}: {told(error)}\n{statement.sql}") from error
 
 
-def _told(error: dbapi.Error) -> str:
+def told(error: dbapi.Error) -> str:
     """The server's message and code, with the key in question where it is about one; never a whole row."""
     fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {"M": str(error)}
     detail = fields.get("D", "")

@@ -118,6 +118,23 @@ def drop_staging(schema: str, publish_id: str) -> Statement:
     return Statement("drop the staging tables", "DROP TABLE IF EXISTS\n  " + ",\n  ".join(tables))
 
 
+def leftovers(schema: str) -> Statement:
+    """The staging tables that are there, of whatever publish: (name)."""
+    relations = "|".join(relation.name for relation in RELATIONS)
+    return Statement(
+        "list the staging tables",
+        "SELECT tablename FROM pg_catalog.pg_tables\n"
+        f"WHERE lower(schemaname) = lower({literal(schema)}) AND tablename ~ '^stage_.+_({relations})(_keys)?$'\n"
+        "ORDER BY tablename",
+    )
+
+
+def drop_leftovers(schema: str, tables: Iterable[str]) -> list[Statement]:
+    """Drop the staging tables that `leftovers` told of."""
+    names = namespace(schema)
+    return [Statement(f"drop {table}", f"DROP TABLE IF EXISTS {names.table(table)}") for table in tables]
+
+
 def copy(table: str, location: str, iam_role: str, *, is_manifest: bool = False) -> Statement:
     """Load Parquet files into a staging table (a quoted name, from `namespace`).
 

@@ -35,6 +35,7 @@ from etl_lib.sources.jdbc_settings import (
     JdbcOrders,
     JdbcSource,
     JdbcTable,
+    verified_tls,
 )
 from etl_lib.sources.pull_folder import Pull, new_pull
 
@@ -119,9 +120,7 @@ class Database:
         if self._name in _IN_UTC:
             self.options["sessionInitStatement"] = _IN_UTC[self._name]
         if self._name == "postgresql" and settings.needs_tls:
-            self.options["sslmode"] = "verify-full"
-            if settings.ca_file is not None:
-                self.options["sslrootcert"] = settings.ca_file
+            self.options |= verified_tls(settings.ca_file)
 
     def address(self, dataset: str) -> str:
         """The table of a dataset and where it is; without credentials, as the URL has none."""

@@ -98,3 +98,13 @@ class JdbcSource(Section):
     def needs_tls(self) -> bool:
         """Whether the connection must be encrypted, with a certificate that is checked."""
         return not self.allow_plain and not _LOOPBACK.search(self.url)
+
+
+def verified_tls(ca_file: str | None) -> dict[str, str]:
+    """Options of PostgreSQL's driver that encrypt, and check the certificate: by `ca_file`, or else by Java's own list.
+
+    Without either the driver looks for a file in the user's home.
+    """
+    if ca_file is not None:
+        return {"sslmode": "verify-full", "sslrootcert": ca_file}
+    return {"sslmode": "verify-full", "sslfactory": "org.postgresql.ssl.DefaultJavaSSLFactory"}

@@ -19,8 +19,6 @@ sys.path.insert(0, str(ROOT / "bench"))
 import event_log
 from spread_of_work import standalone_cluster
 
-pytestmark = pytest.mark.slow
-
 TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES, QUARANTINE)
 OF_THE_RUN = {"run_id", "first_run_id", "last_run_id"}
 
@@ -47,7 +45,10 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("kind", ["standalone", "local-cluster"])
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param("local-cluster", marks=pytest.mark.slow), pytest.param("standalone", marks=pytest.mark.torture)],
+)
 def test_a_cluster_makes_the_same_tables_and_shares_the_work(
     spark: SparkSession, local: Path, tmp_path: Path, kind: str
 ) -> None:

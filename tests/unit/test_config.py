@@ -59,6 +59,8 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
             "pays": None,
         },
         "sources": {"orders": "files", "landing": None, "api": None, "jdbc": None},
+        "sinks": (),
+        "publish": {"parquet": None, "postgres": None, "redshift": None},
         "version_fields": ("updated_at", "created_at"),
         "window": "calendar",
         "window_weeks": 3,

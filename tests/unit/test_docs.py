@@ -15,6 +15,7 @@ from etl_lib.arguments import (
     parse_feature_arguments,
     parse_maintain_arguments,
     parse_order_arguments,
+    parse_publish_arguments,
     parse_pull_arguments,
 )
 from etl_lib.config import Settings
@@ -26,6 +27,7 @@ from etl_lib.outcomes import OUTCOMES
 from etl_lib.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.rules import STRUCTURAL, RuleBook
 from etl_lib.schemas import ALL_TABLES, Table
+from etl_lib.sinks.settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.sources.api_settings import ApiSource
 from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from jobs import query
@@ -47,6 +49,7 @@ JOBS: dict[str, Parse] = {
     "jobs/quarantine.py": parse_quarantine_arguments,
     "jobs/maintain.py": parse_maintain_arguments,
     "jobs/pull.py": parse_pull_arguments,
+    "jobs/publish.py": parse_publish_arguments,
 }
 
 
@@ -120,6 +123,9 @@ def test_the_configuration_page_has_every_setting() -> None:
         (JdbcSource, "### `sources.jdbc`"),
         (JdbcOrders, "### A table"),
         (JdbcItems, "### Items"),
+        (ParquetSettings, "### `publish.parquet`"),
+        (PostgresSettings, "### `publish.postgres`"),
+        (RedshiftSettings, "### `publish.redshift`"),
     ],
 )
 def test_the_page_of_sources_has_every_setting(model: type[BaseModel], heading: str) -> None:

@@ -39,6 +39,21 @@ def test_a_configuration_file_tells_them(tmp_path: Path) -> None:
     assert extra_jars([JOB, "--config", str(config)]) == ["s3"]
 
 
+def test_sinks_tell_them_too(tmp_path: Path) -> None:
+    config = tmp_path / "shop.yaml"
+    config.write_text("""
+        warehouse: lake
+        output: out
+        rules: rules.yaml
+        input: {orders: in}
+        sinks: [postgres, redshift]
+        publish:
+          postgres: {url: "jdbc:postgresql://db/shop", user: u, password: "${PASSWORD}"}
+          redshift: {database: shop, workgroup: w, staging: "s3://lake/staging"}
+    """)
+    assert extra_jars(["jobs/publish.py", "--config", str(config)]) == ["postgres", "s3"]
+
+
 def test_a_start_does_not_wait_for_spark() -> None:
     code = "import sys, etl_lib.extra_jars; print([name for name in sys.modules if name.startswith('pyspark')])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -124,6 +124,14 @@ def test_a_table_that_is_not_there_is_told_with_the_reason_of_the_database(shop:
         shop.database().address("users")
 
 
+def test_without_a_file_of_ones_own_java_knows_the_authorities(spark: SparkSession) -> None:
+    orders = JdbcOrders(table="orders", items=JdbcItems(column="items"))
+    settings = JdbcSource(url="jdbc:postgresql://db.example.com/shop", user="me", password="${SHOP}", orders=orders)  # noqa: S106
+    options = Database(spark, settings, str).options
+    assert options["sslfactory"] == "org.postgresql.ssl.DefaultJavaSSLFactory"
+    assert "sslrootcert" not in options
+
+
 def test_what_changed_lands_as_files_with_a_manifest(shop: Shop, tmp_path: Path) -> None:
     shop.order(1, "2024-06-01 00:00:00", items="'[]'")
     shop.order(2, "2024-06-02 00:00:00", items="'[]'")

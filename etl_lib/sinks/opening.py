@@ -1,0 +1,41 @@
+"""The sinks that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from etl_lib.config import Settings
+from etl_lib.errors import ConfigError
+from etl_lib.secrets import reveal
+from etl_lib.sinks.changes import Sink
+from etl_lib.sinks.settings import SinkSettings
+
+
+def open_sinks(spark: SparkSession, settings: Settings, names: Sequence[str] = ()) -> list[Sink]:
+    """The configured sinks, or those of them that are named; nothing is asked of them yet.
+
+    ConfigError, or SecretError, for what can be told before anything is read or written.
+    """
+    configured = settings.sinks
+    if unknown := [name for name in names if name not in configured]:
+        raise ConfigError(f"--sink {unknown[0]}: not among the configured sinks ({', '.join(configured) or 'none'})")
+    return [_open(spark, settings.publish, name) for name in configured if not names or name in names]
+
+
+def _open(spark: SparkSession, settings: SinkSettings, name: str) -> Sink:
+    """A sink; its module is imported only here, as each has needs of its own."""
+    if name == "parquet" and settings.parquet is not None:
+        from etl_lib.sinks import parquet  # noqa: PLC0415
+
+        return parquet.ParquetSink(spark, parquet.ParquetSettings(path=settings.parquet.path))
+    if name == "postgres" and settings.postgres is not None:
+        from etl_lib.sinks.postgres import PostgresSink  # noqa: PLC0415
+
+        return PostgresSink(spark, settings.postgres, reveal)
+    if name == "redshift" and settings.redshift is not None:
+        from etl_lib.sinks.redshift_sink import RedshiftSink  # noqa: PLC0415
+
+        return RedshiftSink(spark, settings.redshift)
+    raise ConfigError(f"publish.{name}: missing")

@@ -1,0 +1,54 @@
+"""The publish job: what changed in the tables goes to the configured sinks.
+
+./spark-submit.sh jobs/publish.py --config conf/shop.yaml --plan
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+# Plain `spark-submit jobs/publish.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from etl_lib.arguments import parse_publish_arguments
+from etl_lib.command import run_command
+from etl_lib.config import Settings
+from etl_lib.config_file import load_settings
+from etl_lib.errors import ConfigError
+from etl_lib.ledger import DONE
+from etl_lib.publish_report import print_summary
+from etl_lib.publishing import publish_tables
+from etl_lib.rules import RuleBook
+from etl_lib.run import Job, open_run
+from etl_lib.sinks.opening import open_sinks
+
+PUBLISH = Job("publish", (), print_summary)
+
+
+def publish(argv: Sequence[str]) -> None:
+    """Read the command line and the settings, then publish."""
+    arguments = parse_publish_arguments(argv)
+    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    rules = load_settings(RuleBook, Path(settings.rules))
+    if not settings.sinks:
+        raise ConfigError("sinks: none is configured; name some of parquet, postgres and redshift")
+    with open_run(PUBLISH, settings, arguments, rules) as run:
+        publish_tables(run, open_sinks(run.spark, settings, arguments.sinks), is_full=arguments.full)
+        run.metrics["status"] = DONE
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the job; gives the exit code of the contract."""
+    return run_command(partial(publish, sys.argv[1:] if argv is None else argv))
+
+
+def run() -> None:
+    """The console command `publish`."""
+    sys.exit(main())
+
+
+if __name__ == "__main__":
+    run()
