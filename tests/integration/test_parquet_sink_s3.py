@@ -10,16 +10,16 @@ import os
 import subprocess
 from pathlib import Path
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
-from tests.unit.test_parquet_sink import AFTER, CREDENTIALS, expected, read
+from tests.aws import Bucket, s3_bucket
+from tests.unit.test_parquet_sink import AFTER, expected, read
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
 from etl_lib.session import open_session
-from etl_lib.sinks.parquet import ParquetSettings, ParquetSink
+from etl_lib.sinks.parquet import ParquetSink
+from etl_lib.sinks.settings import ParquetSettings
 from tests.unit.test_parquet_sink import AFTER, BEFORE, changes
 
 spark = open_session({})
@@ -33,26 +33,11 @@ print(sink.row_counts()["fact_sales"], len(sink.sales_sums()), sink.shows().publ
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_two_publishes_on_s3_leave_the_files_of_the_manifest_and_those_for_copy(tmp_path: Path) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        bucket = boto3.resource(
-            "s3",
-            endpoint_url=endpoint,
-            region_name=CREDENTIALS["AWS_REGION"],
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        ).Bucket("lake")
-        bucket.create(CreateBucketConfiguration={"LocationConstraint": CREDENTIALS["AWS_REGION"]})
-        assert publish_twice(tmp_path, endpoint).splitlines()[-1] == "5 4 p2"
-        for found in bucket.objects.all():
-            if not found.key.endswith("/"):  # empty objects that stand for folders
-                (tmp_path / found.key).parent.mkdir(parents=True, exist_ok=True)
-                bucket.download_file(found.key, str(tmp_path / found.key))
-    finally:
-        server.stop()
+    with s3_bucket() as bucket:
+        assert publish_twice(tmp_path, bucket).splitlines()[-1] == "5 4 p2"
+        for key in bucket.files():
+            (tmp_path / key).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / key).write_bytes(bucket.get(key))
     shop = tmp_path / "shop"
     assert read(shop) == expected(AFTER)
     tables = json.loads((shop / "_manifest.json").read_text())["tables"]
@@ -65,16 +50,15 @@ def test_two_publishes_on_s3_leave_the_files_of_the_manifest_and_those_for_copy(
         assert sizes == {f"s3://lake/shop/{file['path']}": file["bytes"] for file in table["files"]}
 
 
-def publish_twice(folder: Path, endpoint: str) -> str:
+def publish_twice(folder: Path, bucket: Bucket) -> str:
     script = folder / "publish_twice.py"
     script.write_text(SCRIPT)
-    settings = (f"fs.s3a.endpoint={endpoint}", "fs.s3a.path.style.access=true")
-    options = [option for setting in settings for option in ("--conf", f"spark.hadoop.{setting}")]
+    options = [option for name, value in bucket.spark.items() for option in ("--conf", f"{name}={value}")]
     own = {name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}}
     done = subprocess.run(
         [ROOT / "spark-submit.sh", "--with", "s3", *options, script],
         cwd=ROOT,
-        env={**own, **CREDENTIALS, "AWS_ENDPOINT_URL": endpoint},
+        env={**own, **bucket.environment},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from etl_lib.schemas import FACT_SALES, SALES_TABLES
+from tests.aws import REGION, Bucket, s3_bucket
 from tests.conftest import ROOT, TEST_SPARK
 from tests.integration.test_orders_job import order
 from tests.job import Job
@@ -22,38 +20,11 @@ from tests.redshift_api import RedshiftApi, from_s3
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-BUCKET = "staging"
-REGION = "eu-central-1"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example", "AWS_REGION": REGION}
-
-
-@dataclass
-class Lake:
-    """S3 with one bucket."""
-
-    endpoint: str
-    client: Any
-
-    def keys(self) -> set[str]:
-        found = {each["Key"] for each in self.client.list_objects_v2(Bucket=BUCKET).get("Contents", ())}
-        return {key for key in found if not key.endswith("/")}  # empty objects that stand for folders
-
 
 @pytest.fixture
-def lake() -> Iterator[Lake]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    names = {"aws_access_key_id": "AWS_ACCESS_KEY_ID", "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY"}
-    identity = {name: CREDENTIALS[variable] for name, variable in names.items()}
-    client = boto3.client("s3", endpoint_url=endpoint, region_name=REGION, **identity)
-    client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})
-    try:
-        yield Lake(endpoint, client)
-    finally:
-        client.close()
-        server.stop()
+def lake() -> Iterator[Bucket]:
+    with s3_bucket() as bucket:
+        yield bucket
 
 
 @pytest.fixture
@@ -62,27 +33,25 @@ def server() -> Iterator[PostgresServer]:
         yield server
 
 
-def settings(published: Published, lake: Lake) -> list[str]:
+def settings(published: Published, lake: Bucket) -> list[str]:
     place = {
         "database": "shop",
         "workgroup": "analytics",
         "region": REGION,
-        "staging": f"s3a://{BUCKET}/sales",
+        "staging": f"s3a://{lake.name}/sales",
         "iam_role": "arn:aws:iam::123456789012:role/copy",
         "schema_name": published.schema,
     }
-    spark = {**TEST_SPARK, "spark.hadoop.fs.s3a.endpoint": lake.endpoint, "spark.hadoop.fs.s3a.path.style.access": True}
-    options = [f"{name}={value}".replace("True", "true") for name, value in spark.items()]
+    options = [f"{name}={value}" for name, value in {**TEST_SPARK, **lake.spark}.items()]
     return ["sinks=[redshift]", *(f"publish.redshift.{name}={value}" for name, value in place.items()), *options]
 
 
-def publish(job: PublishingJob, lake: Lake, api: RedshiftApi, code: int = 0) -> Any:
+def publish(job: PublishingJob, lake: Bucket, api: RedshiftApi, code: int = 0) -> Any:
     """The job as a process of its own, with the jars for S3."""
     kept = {name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}}
     environment = {
         **kept,
-        **CREDENTIALS,
-        "AWS_ENDPOINT_URL": lake.endpoint,
+        **lake.environment,
         "AWS_ENDPOINT_URL_REDSHIFT_DATA": api.url,
     }
     command = [ROOT / "spark-submit.sh", "--with", "s3", "jobs/publish.py", *job.options, "--json"]
@@ -100,7 +69,7 @@ def assert_shows_the_tables(published: Published, job: Job) -> None:
 
 
 def test_a_first_publish_a_correction_and_what_others_left_and_changed(
-    job: Job, lake: Lake, server: PostgresServer
+    job: Job, lake: Bucket, server: PostgresServer
 ) -> None:
     published = new_schema(server)
     publishing = PublishingJob(job, settings(published, lake))
@@ -110,15 +79,15 @@ def test_a_first_publish_a_correction_and_what_others_left_and_changed(
     with RedshiftApi(server, from_s3(lake.client)) as api:
         # What somebody before us left: files and tables of a publish that never came to its end.
         cut_off = "20240501T120000Z-abcdef"
-        lake.client.put_object(Bucket=BUCKET, Key=f"sales/{cut_off}/fact_sales/rows/part-0.parquet", Body=b"torn")
-        lake.client.put_object(Bucket=BUCKET, Key="others/file", Body=b"not ours")
+        lake.put(f"sales/{cut_off}/fact_sales/rows/part-0.parquet", b"torn")
+        lake.put("others/file", b"not ours")
         published.do("CREATE SCHEMA {s}")
         published.do(f'CREATE TABLE {{s}}."stage_{cut_off}_fact_sales_keys" (order_id text)')
         first = publish(publishing, lake, api)
         assert (first["status"], first["is_full"], first["rows"]["fact_sales"]) == ("complete", True, 7)
         assert first["address"] == f"analytics/shop {published.schema}"
         assert_shows_the_tables(published, job)
-        assert lake.keys() == {"others/file"}
+        assert lake.files() == {"others/file"}
 
         # A correction and a deletion, and somebody has changed another order in the sink.
         later = {"updated_at": "2024-06-01T00:00:00Z"}
@@ -138,4 +107,4 @@ def test_a_first_publish_a_correction_and_what_others_left_and_changed(
 
         assert publish(publishing, lake, api)["is_full"] is True
         assert_shows_the_tables(published, job)
-        assert lake.keys() == {"others/file"}
+        assert lake.files() == {"others/file"}

@@ -12,49 +12,33 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
+from tests.aws import Bucket, s3_bucket
 from tests.integration.test_orders_job import order
 
 ROOT = Path(__file__).resolve().parents[2]
-BUCKET = "lake"
-CREDENTIALS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "example", "AWS_REGION": "eu-central-1"}
 
 
 class Lake:
     """A bucket, and the jobs that work on it, each a process of its own."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
         self.environment = {
             **{name: value for name, value in os.environ.items() if name not in {"SPARK_HOME", "SPARK_CONF_DIR"}},
-            **CREDENTIALS,
-            "AWS_ENDPOINT_URL": endpoint,
+            **bucket.environment,
         }
+        folders = {"warehouse": "warehouse", "output": "output", "input.orders": "in"}
         self.options = [
-            *("--set", f"spark.hadoop.fs.s3a.endpoint={endpoint}", "spark.hadoop.fs.s3a.path.style.access=true"),
-            *(
-                f"warehouse=s3a://{BUCKET}/warehouse",
-                f"output=s3a://{BUCKET}/output",
-                f"input.orders=s3a://{BUCKET}/in",
-            ),
+            *("--set", *(f"{name}={value}" for name, value in bucket.spark.items())),
+            *(f"{name}=s3a://{bucket.name}/{folder}" for name, folder in folders.items()),
             *("input.users=", "input.products=", "--json"),
         ]
-        self.client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-            region_name=CREDENTIALS["AWS_REGION"],
-        )
-        self.client.create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": CREDENTIALS["AWS_REGION"]}
-        )
 
     def land(self, name: str, *records: dict[str, Any]) -> None:
         text = "".join(json.dumps(record) + "\n" for record in records)
-        self.client.put_object(Bucket=BUCKET, Key=f"in/{name}", Body=text.encode())
+        self.bucket.put(f"in/{name}", text.encode())
 
     def run(self, *arguments: str) -> Any:
         command = [ROOT / "spark-submit.sh", "--with", "s3", *arguments, *self.options]
@@ -70,21 +54,11 @@ class Lake:
         assert done.returncode == 0, done.stderr[-4000:]
         return json.loads(done.stdout.splitlines()[-1])
 
-    def objects(self, prefix: str) -> set[str]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
-        keys = {found["Key"] for page in pages for found in page.get("Contents", ())}
-        return {key for key in keys if not key.endswith("/")}  # empty objects that stand for folders
-
 
 @pytest.fixture
 def lake() -> Iterator[Lake]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield Lake(f"http://{host}:{port}")
-    finally:
-        server.stop()
+    with s3_bucket() as bucket:
+        yield Lake(bucket)
 
 
 @pytest.mark.slow
@@ -105,4 +79,4 @@ def test_orders_are_loaded_corrected_and_replayed_on_s3(lake: Lake) -> None:
     moved = {name for name, table in replay["tables"].items() if table["version_before"] != table["version_after"]}
     assert moved == set()
     runs = {f"output/runs/{run['run_id']}/metrics.json" for run in (first, second, replay)}
-    assert lake.objects("output/") == {"output/metrics.json", *runs}
+    assert lake.bucket.files("output/") == {"output/metrics.json", *runs}

@@ -22,13 +22,13 @@ import pytest
 import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from etl_lib import secrets
 from etl_lib.command import run_command
 from etl_lib.errors import ConfigError, LakehouseError
 from etl_lib.logs import configure_logs
 from etl_lib.secrets import SecretError, redacted, reveal, without_credentials
+from tests import aws as services
 
 ROOT = Path(__file__).resolve().parents[2]
 CANARY = 'c4n"ary/p@ss wörd\\+'
@@ -49,12 +49,8 @@ def canary(monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture(scope="module")
 def aws_server() -> Iterator[str]:
-    """The address of a server that speaks AWS's protocol."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
+    with services.aws_server() as address:
+        yield address
 
 
 @pytest.fixture
@@ -73,7 +69,7 @@ def aws(aws_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     }.items():
         monkeypatch.setenv(name, value)
     yield boto3.Session().client("secretsmanager")
-    post(f"{aws_server}/moto-api/reset", b"")
+    services.forget(aws_server)
 
 
 @pytest.fixture
