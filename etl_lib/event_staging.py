@@ -22,7 +22,7 @@ from etl_lib.judge import holds_all, judge
 from etl_lib.landing import LandingFile, collected, is_blank, landing_files, read_text
 from etl_lib.run import Run
 from etl_lib.schemas import ETL_EVENTS
-from etl_lib.stage import BLANK, HEADER, stage_columns
+from etl_lib.stage import BLANK, HEADER, kept_text, stage_columns
 from etl_lib.together import together
 
 VIEWS, PAYS = ("prints", "taps"), ("pays",)
@@ -133,4 +133,4 @@ def _second_look(run: Run, source: _Source, stage: EventStage) -> DataFrame:
         prints, taps = (judge(views.where(F.col("dataset") == name), run.rules.of(name)) for name in VIEWS)
         judged = prints.unionByName(taps)
     looked_at = judged.withColumn("outcome", F.coalesce("outcome", F.lit(VALID)))
-    return stage_columns(looked_at.withColumn("raw", F.when(F.col("outcome") == "rejected", F.col("raw"))), ETL_EVENTS)
+    return stage_columns(looked_at.withColumn("raw", kept_text()), ETL_EVENTS)

@@ -19,6 +19,7 @@ from etl_lib.sinks.relations import Publish
 from etl_lib.stage import FILE, NO_RECORDS, Manifest, Stage
 from etl_lib.warehouse import Warehouse
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FILE_TIMES = ("modified_at", "min_version_at", "max_version_at")
 
 DONE, PLANNED, APPLYING, FAILED, UNDONE = "done", "planned", "applying", "failed", "undone"
@@ -119,11 +120,11 @@ def add_files(warehouse: Warehouse, rows: Sequence[tuple[Any, ...]]) -> None:
 
 
 def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Append rows in the declared order of the columns, with every time in microseconds since the epoch."""
+    """Append rows in the declared order of the columns; a time has a zone, or is in microseconds since the epoch."""
     times = [field.name for field in table.schema if isinstance(field.dataType, TimestampType)]
     numbers = dict.fromkeys(times, "BIGINT")
     columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in table.schema)
-    found = warehouse.spark.createDataFrame(rows, columns)
+    found = warehouse.spark.createDataFrame([tuple(map(_in_micros, row)) for row in rows], columns)
     warehouse.append(table, found.withColumns({name: F.timestamp_micros(name) for name in times}))
 
 
@@ -212,8 +213,8 @@ def write_publish(warehouse: Warehouse, entry: PublishEntry) -> None:
         dict(entry.groups),
         dict(entry.rows),
         entry.message,
-        _micros(publish.published_at),
-        _micros(entry.ended_at),
+        publish.published_at,
+        entry.ended_at,
     )
     append_values(warehouse, ETL_PUBLISHES, [row])
 
@@ -226,5 +227,6 @@ def publish_of(warehouse: Warehouse, sink: str, address: str, publish_id: str) -
     return found[0] if found else None
 
 
-def _micros(moment: datetime) -> int:
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
+def _in_micros(value: Any) -> Any:
+    """A time as a number, so that no clock or zone of this machine has a part in it; anything else as it is."""
+    return (value - _EPOCH) // timedelta(microseconds=1) if isinstance(value, datetime) else value

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,25 +24,46 @@ HOLDER = ".lock.holder.json"
 @contextmanager
 def warehouse_lock(location: str, run_id: str, started_at: str, timeout_s: float) -> Iterator[None]:
     """Hold the warehouse while the block runs; WarehouseBusyError names who else holds it."""
+
+    def busy(folder: Path) -> WarehouseBusyError:
+        return WarehouseBusyError(f"{location}: another run holds the warehouse: {_told(folder / HOLDER)}")
+
+    with folder_lock(location, LOCK, busy, timeout_s) as folder:
+        if folder is None:
+            yield
+            return
+        holder = folder / HOLDER
+        try:
+            identity = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": started_at}
+            written = folder / f"{HOLDER}.{os.getpid()}"
+            written.write_text(json.dumps(identity), encoding="utf-8")
+            written.replace(holder)  # whoever waits reads all of it or nothing
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_lock(
+    location: str, name: str, busy: Callable[[Path], Exception], timeout_s: float = 0
+) -> Iterator[Path | None]:
+    """Hold a local folder, which is made if there is none, while the block runs; raises `busy` when another holds it.
+
+    Gives the folder, or None for an object store or a catalog, where there is no such lock.
+    """
     folder = local_folder(location)
     if folder is None:
-        yield
+        yield None
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=timeout_s)
-    holder = folder / HOLDER
+    lock = FileLock(folder / name, timeout=timeout_s)
     try:
         lock.acquire()
     except Timeout:
-        raise WarehouseBusyError(f"{location}: another run holds the warehouse: {_told(holder)}") from None
+        raise busy(folder) from None
     try:
-        identity = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": started_at}
-        written = folder / f"{HOLDER}.{os.getpid()}"
-        written.write_text(json.dumps(identity), encoding="utf-8")
-        written.replace(holder)  # whoever waits reads all of it or nothing
-        yield
+        yield folder
     finally:
-        holder.unlink(missing_ok=True)
         lock.release()
 
 

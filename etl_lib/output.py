@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import pyarrow.fs as pafs
 from pyspark.sql import DataFrame
@@ -42,3 +44,48 @@ def located(path: str) -> tuple[pafs.FileSystem, str]:
     # pyarrow calls S3 by its own name
     system, inner = pafs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
     return system, inner
+
+
+def read_bytes(path: str) -> bytes | None:
+    """A whole file, or None when there is none."""
+    system, inner = located(path)
+    try:
+        with system.open_input_stream(inner) as stream:
+            content: bytes = stream.read()
+            return content
+    except FileNotFoundError:
+        return None
+
+
+def write_bytes(path: str, content: bytes | bytearray) -> None:
+    """Write one file, and its folder if there is none; a reader finds the old file or the new one."""
+    with moved_in_place(path) as beside, beside.system.open_output_stream(beside.path) as stream:
+        stream.write(content)
+
+
+@dataclass
+class Beside:
+    """A file under a name that nobody reads."""
+
+    system: pafs.FileSystem
+    path: str
+    is_wanted: bool = True
+
+
+@contextmanager
+def moved_in_place(path: str) -> Iterator[Beside]:
+    """A file to write, which gets the name `path` when the block ends well; else it is deleted."""
+    system, inner = located(path)
+    folder, _, name = inner.rpartition("/")
+    system.create_dir(folder, recursive=True)
+    beside = Beside(system, f"{folder}/_{name}.writing")
+    try:
+        yield beside
+    except BaseException:
+        beside.is_wanted = False
+        raise
+    finally:
+        if beside.is_wanted:
+            system.move(beside.path, inner)
+        elif system.get_file_info(beside.path).type != pafs.FileType.NotFound:
+            system.delete_file(beside.path)

@@ -101,22 +101,18 @@ def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
         manifest.source,
         manifest.url,
         manifest.status,
-        _micros(manifest.since),
-        _micros(manifest.until),
+        manifest.since,
+        manifest.until,
         checkpoint,
         manifest.pages,
         manifest.records,
         manifest.malformed_pages,
         manifest.checksum,
         pulled.pull.folder,
-        _micros(manifest.started_at),
-        _micros(manifest.ended_at or datetime.now(UTC)),
+        manifest.started_at,
+        manifest.ended_at or datetime.now(UTC),
     )
     append_values(run.warehouse, ETL_PULLS, [row])
-
-
-def _micros(moment: datetime | None) -> int | None:
-    return None if moment is None else (moment - _EPOCH) // timedelta(microseconds=1)
 
 
 def _told(pull: Pull) -> dict[str, Any]:

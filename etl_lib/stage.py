@@ -87,11 +87,16 @@ def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
         {
             "run_id": F.lit(run_id),
             "dataset": F.lit(dataset),
-            "raw": F.when(F.col("outcome") == "rejected", F.col("raw")),
+            "raw": kept_text(),
             dataset: F.when(~F.col("outcome").isin("rejected", BLANK), _record(dataset)),
         }
     )
     return stage_columns(packed, ETL_STAGE)
+
+
+def kept_text() -> Column:
+    """The raw text of a rejected record; no other is kept."""
+    return F.when(F.col("outcome") == "rejected", F.col("raw"))
 
 
 def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, run_id: str) -> DataFrame:

@@ -21,7 +21,7 @@ from etl_lib.order_records import parse_orders
 from etl_lib.outcomes import compare, known
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER, PUBLISHED_TABLES
-from etl_lib.stage import file_rows, staged, write_stage
+from etl_lib.stage import file_rows, kept_text, staged, write_stage
 from etl_lib.together import together
 from etl_lib.winners import winners
 
@@ -76,7 +76,7 @@ def _outcomes(run: Run, scope: Scope, dataset: str, records: DataFrame) -> DataF
     parse = CSV[dataset][1] if dataset in CSV else lambda frame: parse_orders(frame, run.settings.version_fields)
     judged = judge(parse(records), run.rules.of(dataset), window)
     # The stage keeps no other text either; here it spares the shuffle the largest column of nearly all rows.
-    judged = judged.withColumn("raw", F.when(F.col("outcome") == "rejected", F.col("raw")))
+    judged = judged.withColumn("raw", kept_text())
     table = TABLES[dataset]
     table_rows = known(run.warehouse.read(table), table.key[0])
     return compare(winners(judged), table_rows, versioned=dataset == "orders")

@@ -42,10 +42,15 @@ def executions_of(spark: SparkSession, act: Callable[[], object]) -> list[Execut
     finally:
         spark.conf.set("spark.sql.maxPlanStringLength", str(length))
     deadline = time.monotonic() + SETTLED_S
-    while any(found.completionTime().isEmpty() for found in _all(store)) and time.monotonic() < deadline:
+    while any(found.completionTime().isEmpty() for found in _new(store, known)):
+        assert time.monotonic() < deadline, f"an execution has not ended within {SETTLED_S} s"
         time.sleep(0.1)
-    new = [found for found in _all(store) if found.executionId() not in known]
+    new = _new(store, known)
     return [Execution(found.description(), found.physicalPlanDescription(), found.jobs().size()) for found in new]
+
+
+def _new(store: Any, known: set[int]) -> list[Any]:
+    return [found for found in _all(store) if found.executionId() not in known]
 
 
 def _all(store: Any) -> list[Any]:

@@ -76,5 +76,5 @@ class Sink(Protocol):
     def row_counts(self) -> Mapping[str, int]:
         """The rows that it shows, by relation."""
 
-    def sales_sums(self) -> DataFrame | list[tuple[object, ...]]:
+    def sales_sums(self) -> list[tuple[object, ...]]:
         """(order_date, currency, row_count, units, line_amount) of fact_sales, by day and currency."""

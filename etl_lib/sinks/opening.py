@@ -27,9 +27,9 @@ def open_sinks(spark: SparkSession, settings: Settings, names: Sequence[str] = (
 def _open(spark: SparkSession, settings: SinkSettings, name: str) -> Sink:
     """A sink; its module is imported only here, as each has needs of its own."""
     if name == "parquet" and settings.parquet is not None:
-        from etl_lib.sinks import parquet  # noqa: PLC0415
+        from etl_lib.sinks.parquet import ParquetSink  # noqa: PLC0415
 
-        return parquet.ParquetSink(spark, parquet.ParquetSettings(path=settings.parquet.path))
+        return ParquetSink(spark, settings.parquet)
     if name == "postgres" and settings.postgres is not None:
         from etl_lib.sinks.postgres import PostgresSink  # noqa: PLC0415
 

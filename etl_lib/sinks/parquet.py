@@ -22,16 +22,14 @@ the value is the same. In Athena and Hive, declare it as the partition alone: fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
-from etl_lib.causes import is_disk_full
 from etl_lib.faults import reach
 from etl_lib.schemas import FACT_SALES
 from etl_lib.secrets import without_credentials
@@ -42,8 +40,7 @@ from etl_lib.sinks.parquet_staging import Part, parts, stage
 from etl_lib.sinks.relations import RELATIONS, Publish, PublishRefusedError, SinkError
 from etl_lib.sinks.sales_wide import WIDE
 from etl_lib.sinks.settings import ParquetSettings
-
-__all__ = ["ParquetSettings", "ParquetSink"]
+from etl_lib.sinks.spark_files import sink_errors
 
 _SUMMED_BY = ["order_date", "currency"]
 _SUMS = ["lines", "qty", "line_amount"]
@@ -71,7 +68,7 @@ class ParquetSink:
 
     def shows(self) -> Shown | None:
         """The last publish, or None for a folder without any."""
-        with _sink_errors(f"{self.address}: could not read what is published"):
+        with sink_errors(f"{self.address}: could not read what is published"):
             manifest = self._folder.manifest()
         return None if manifest is None else Shown(manifest.publish_id, manifest.versions)
 
@@ -81,7 +78,7 @@ class ParquetSink:
         PublishRefusedError when the folder shows another publish than the one that the changes were computed on, or
         when another publish is under way.
         """
-        with _sink_errors(f"{self.address}: could not publish"), self._folder.held():
+        with sink_errors(f"{self.address}: could not publish"), self._folder.held():
             current = self._folder.manifest()
             found = self._folder.found()
             is_done = _is_done(current, changes.publish, self.address)
@@ -114,7 +111,7 @@ class ParquetSink:
 
     def row_counts(self) -> Mapping[str, int]:
         """The rows of each relation, counted in the files. SinkError for a lost file, or a wide table that differs."""
-        with _sink_errors(f"{self.address}: could not count the published rows"):
+        with sink_errors(f"{self.address}: could not count the published rows"):
             manifest = self._folder.manifest()
             counts = {
                 relation.name: sum(self._folder.read_each(_files(manifest, relation.name), _rows))
@@ -130,7 +127,7 @@ class ParquetSink:
 
     def sales_sums(self) -> list[tuple[object, ...]]:
         """(order_date, currency, row_count, units, line_amount) of fact_sales, added up from the files."""
-        with _sink_errors(f"{self.address}: could not add up the published sales"):
+        with sink_errors(f"{self.address}: could not add up the published sales"):
             found = self._folder.read_each(_files(self._folder.manifest(), FACT_SALES.name), _sums)
         if not found:
             return []
@@ -182,15 +179,3 @@ def _sums_of(lines: pa.Table) -> pa.Table:
     counted = lines.append_column("lines", pa.repeat(pa.scalar(1, pa.int64()), lines.num_rows))
     sums = counted.group_by(_SUMMED_BY).aggregate([(name, "sum") for name in _SUMS])
     return sums.rename_columns([name.removesuffix("_sum") for name in sums.column_names])
-
-
-@contextmanager
-def _sink_errors(what: str) -> Iterator[None]:
-    """Errors of files and of Spark as SinkError; a full disk is told by the run, as elsewhere."""
-    try:
-        yield
-    except (OSError, pa.ArrowException, PySparkException) as error:
-        if is_disk_full(error):
-            raise
-        reason = (str(error).splitlines() or [""])[0]
-        raise SinkError(f"{what}: {type(error).__name__}: {reason}") from error

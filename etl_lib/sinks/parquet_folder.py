@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import pyarrow.fs as pafs
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from etl_lib.errors import SchemaError
 from etl_lib.faults import reach
-from etl_lib.lock import local_folder
-from etl_lib.output import located
+from etl_lib.lock import folder_lock
+from etl_lib.output import located, read_bytes, write_bytes
 from etl_lib.sinks import redshift_sql
 from etl_lib.sinks.parquet_manifest import MANIFEST, Manifest, PublishedFile
 from etl_lib.sinks.relations import PublishRefusedError, SinkError
-from etl_lib.sources.pull_folder import read_bytes, write_bytes
 
 COPY_MANIFEST = "_copy_manifest.json"
 LOCK = ".publish.lock"
@@ -58,20 +56,9 @@ class PublishedFolder:
 
         An object store has no such lock. Of two publishes there the one that swaps second is refused by `confirm`.
         """
-        folder = local_folder(self.root)
-        if folder is None:
+        busy = PublishRefusedError(f"{self.root}: another publish is under way there; wait until it ends")
+        with folder_lock(self.root, LOCK, lambda _: busy):
             yield
-            return
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise PublishRefusedError(f"{self.root}: another publish is under way there; wait until it ends") from None
-        try:
-            yield
-        finally:
-            lock.release()
 
     def manifest(self) -> Manifest | None:
         """What is published, or None when nothing ever was."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -11,7 +10,6 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -22,13 +20,13 @@ from etl_lib.sinks.parquet_folder import Found, PublishedFolder, file_name, for_
 from etl_lib.sinks.parquet_manifest import Manifest, PublishedFile, columns_of, is_by_date
 from etl_lib.sinks.relations import RELATIONS, Relation, SinkError
 from etl_lib.sinks.sales_wide import WIDE, dates_of, on_dates, sales_wide
+from etl_lib.sinks.spark_files import TIMESTAMPS, timestamps_as_int64
 from etl_lib.together import together
 
 ROWS_PER_FILE = 5_000_000
 """A date with more has several files: an object store copies 5 GB at once, and not more."""
 
 _FOLDER = "published_date"
-_TIMESTAMPS = "spark.sql.parquet.outputTimestampType"
 _ARROW = {
     "STRING": pa.string(),
     "INT": pa.int32(),
@@ -113,22 +111,9 @@ def stage(
     if not touched:
         return {}
     places = {part.relation.name: folder.staging(publish_id, part.relation.name) for part in touched}
-    with _timestamps_as_int64(spark):
+    with timestamps_as_int64(spark):
         together(*(partial(_write, part, places[part.relation.name]) for part in touched))
     return {part.relation.name: _staged(part.relation, places[part.relation.name], publish_id) for part in touched}
-
-
-@contextmanager
-def _timestamps_as_int64(spark: SparkSession) -> Iterator[None]:
-    """Spark's own choice is INT96, nanoseconds to all others. A session that refuses is found out by the files."""
-    before = spark.conf.get(_TIMESTAMPS)
-    with suppress(PySparkException):
-        spark.conf.set(_TIMESTAMPS, "TIMESTAMP_MICROS")
-    try:
-        yield
-    finally:
-        with suppress(PySparkException):
-            spark.conf.set(_TIMESTAMPS, str(before))
 
 
 def _write(part: Part, location: str) -> None:
@@ -169,7 +154,7 @@ def _check_columns(relation: Relation, found: pa.Schema) -> None:
         wrong = [f"{has} instead of {wanted}" for has, wanted in zip(written, declared, strict=False) if has != wanted]
         raise SinkError(
             f"{relation.name}: Spark wrote {len(written)} columns where {len(declared)} are declared, "
-            f"{', '.join(wrong) or 'the first of them right'}; check what the session sets for {_TIMESTAMPS} and "
+            f"{', '.join(wrong) or 'the first of them right'}; check what the session sets for {TIMESTAMPS} and "
             "spark.sql.parquet.*"
         )
 

@@ -16,7 +16,7 @@ from etl_lib.causes import is_disk_full
 from etl_lib.faults import reach
 from etl_lib.sinks import postgres_sql as sql
 from etl_lib.sinks.changes import Change, Changes, Shown
-from etl_lib.sinks.relations import SinkError
+from etl_lib.sinks.relations import SinkError, drop_leftovers
 from etl_lib.sinks.settings import PostgresSettings
 from etl_lib.sources.jdbc_settings import verified_tls
 
@@ -62,7 +62,7 @@ class PostgresSink:
             sql.check_columns(connection, schema)
             sql.execute(connection, sql.create(schema))
             left = [name for (name,) in sql.query(connection, sql.leftovers(schema))]
-            sql.execute(connection, [*sql.drop_leftovers(schema, left), *sql.staging(schema, publish_id)])
+            sql.execute(connection, [*drop_leftovers(sql.namespace(schema), left), *sql.staging(schema, publish_id)])
         for change in changes.relations.values():
             self._stage(change, publish_id)
         reach("publish_postgres.staged")

@@ -194,12 +194,6 @@ def leftovers(schema: str) -> Statement:
     )
 
 
-def drop_leftovers(schema: str, tables: Iterable[str]) -> list[Statement]:
-    """Drop the staging tables that `leftovers` told of."""
-    names = namespace(schema)
-    return [Statement(f"drop {table}", f"DROP TABLE IF EXISTS {names.table(table)}") for table in tables]
-
-
 def execute(connection: dbapi.Connection, statements: Iterable[Statement]) -> None:
     """Run statements as one transaction: all are committed, or none.
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.schemas import FACT_SALES, SALES_TABLES
@@ -49,24 +48,25 @@ class Books:
     def _sum(self) -> Sums:
         lines = self._warehouse.read(FACT_SALES, self._versions)
         return sums_of(
-            lines.groupBy("order_date", "currency").agg(
+            lines.groupBy("order_date", "currency")
+            .agg(
                 F.count("*").alias("row_count"),
                 F.sum(F.col("qty").cast("bigint")).alias("units"),
                 F.sum("line_amount").alias("line_amount"),
             )
+            .collect()
         )
 
 
-def sums_of(found: DataFrame | Iterable[tuple[object, ...]]) -> Sums:
+def sums_of(rows: Iterable[tuple[object, ...]]) -> Sums:
     """What tables and sinks say, in one form: Redshift's Data API has texts for dates and decimals."""
-    rows = found.collect() if isinstance(found, DataFrame) else found
     return {
         (str(day)[:10], None if currency is None else str(currency)): (
-            int(str(rows)),
+            int(str(lines)),
             int(str(units)),
             None if amount is None else Decimal(str(amount)),
         )
-        for day, currency, rows, units, amount in rows
+        for day, currency, lines, units, amount in rows
     }
 
 

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.causes import is_disk_full
 from etl_lib.faults import reach
 from etl_lib.output import located, write_text
 from etl_lib.sinks import redshift_sql as sql
 from etl_lib.sinks.changes import Change, Changes, Shown
 from etl_lib.sinks.redshift import Endpoint, Patience, RedshiftClient
-from etl_lib.sinks.relations import STATE_TABLE, SinkError, Statement
+from etl_lib.sinks.relations import STATE_TABLE, Statement, drop_leftovers
 from etl_lib.sinks.settings import RedshiftSettings
+from etl_lib.sinks.spark_files import sink_errors, timestamps_as_int64
 
 ROWS_PER_FILE = 2_000_000
 """Files of some 100 MB: each slice of a cluster loads files of its own."""
 
-_TIMESTAMPS = "spark.sql.parquet.outputTimestampType"
 _PUBLISH_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 
 
@@ -75,12 +72,12 @@ class RedshiftSink:
         """
         schema, publish_id = self._settings.schema_name, changes.publish.publish_id
         folder = f"{self._settings.staging.rstrip('/')}/{publish_id}"
-        with _sink_errors(f"could not clear {self._settings.staging}"):
+        with sink_errors(f"could not clear {self._settings.staging}"):
             self._remove_files()
         sql.check_columns(schema, self._client.query(sql.columns(schema)))
         self._client.run(sql.create(schema))
         left = [str(name) for (name,) in self._client.query(sql.leftovers(schema))]
-        self._client.run([*sql.drop_leftovers(schema, left), *sql.staging(schema, publish_id)])
+        self._client.run([*drop_leftovers(sql.namespace(schema), left), *sql.staging(schema, publish_id)])
         rows: dict[str, int] = {}
         copies: list[Statement] = []
         for change in changes.relations.values():
@@ -89,7 +86,7 @@ class RedshiftSink:
         reach("publish_redshift.staged")
         self._client.transact(sql.apply(schema, changes.publish))
         self._client.run([sql.drop_staging(schema, publish_id)])
-        with _sink_errors(f"could not clear {self._settings.staging}"):
+        with sink_errors(f"could not clear {self._settings.staging}"):
             self._remove_files()
         return rows
 
@@ -119,7 +116,7 @@ class RedshiftSink:
 
     def _write(self, frame: DataFrame, location: str, table: str, copies: list[Statement]) -> int:
         """Write a frame as files, and a manifest of them that COPY reads; gives the rows."""
-        with _sink_errors(f"could not stage {location}"):
+        with sink_errors(f"could not stage {location}"):
             files, rows = write_files(self._spark, frame, location)
             if rows:
                 manifest = f"{location}.manifest"
@@ -140,7 +137,7 @@ def write_files(spark: SparkSession, frame: DataFrame, location: str) -> tuple[d
 
     Gives the size in bytes of each file with rows by its location, and the rows in all of them.
     """
-    with _timestamps_as_int64(spark):
+    with timestamps_as_int64(spark):
         options: dict[str, str | int] = {"compression": "snappy", "maxRecordsPerFile": ROWS_PER_FILE}
         frame.write.options(**options).mode("overwrite").parquet(location)
     system, inner = located(location)
@@ -148,31 +145,6 @@ def write_files(spark: SparkSession, frame: DataFrame, location: str) -> tuple[d
     counted = {info.base_name: pq.read_metadata(info.path, filesystem=system).num_rows for info in infos}
     files = {f"{location}/{info.base_name}": info.size for info in infos if counted[info.base_name]}
     return files, sum(counted.values())
-
-
-@contextmanager
-def _timestamps_as_int64(spark: SparkSession) -> Iterator[None]:
-    """Spark's own choice is INT96."""
-    before = spark.conf.get(_TIMESTAMPS)
-    with suppress(PySparkException):
-        spark.conf.set(_TIMESTAMPS, "TIMESTAMP_MICROS")
-    try:
-        yield
-    finally:
-        with suppress(PySparkException):
-            spark.conf.set(_TIMESTAMPS, str(before))
-
-
-@contextmanager
-def _sink_errors(what: str) -> Iterator[None]:
-    """Errors of files and of Spark as SinkError."""
-    try:
-        yield
-    except (OSError, PySparkException) as error:
-        if is_disk_full(error):
-            raise
-        reason = (str(error).splitlines() or [""])[0]
-        raise SinkError(f"{what}: {type(error).__name__}: {reason}") from error
 
 
 def _for_copy(location: str) -> str:

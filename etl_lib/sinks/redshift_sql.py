@@ -129,12 +129,6 @@ def leftovers(schema: str) -> Statement:
     )
 
 
-def drop_leftovers(schema: str, tables: Iterable[str]) -> list[Statement]:
-    """Drop the staging tables that `leftovers` told of."""
-    names = namespace(schema)
-    return [Statement(f"drop {table}", f"DROP TABLE IF EXISTS {names.table(table)}") for table in tables]
-
-
 def copy(table: str, location: str, iam_role: str, *, is_manifest: bool = False) -> Statement:
     """Load Parquet files into a staging table (a quoted name, from `namespace`).
 

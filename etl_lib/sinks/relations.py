@@ -271,6 +271,11 @@ def delete_changed(namespace: Namespace, publish_id: str, relation: Relation) ->
     )
 
 
+def drop_leftovers(namespace: Namespace, tables: Iterable[str]) -> list[Statement]:
+    """Drop the staging tables that an interrupted publish has left."""
+    return [Statement(f"drop {table}", f"DROP TABLE IF EXISTS {namespace.table(table)}") for table in tables]
+
+
 def row_counts(namespace: Namespace) -> Statement:
     """How many rows each table has: (table_name, row_count) by name."""
     counts = [

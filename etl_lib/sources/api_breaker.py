@@ -10,8 +10,8 @@ import structlog
 from pybreaker import STATE_CLOSED, CircuitBreakerStorage
 from pydantic import AwareDatetime, ValidationError
 
+from etl_lib.output import read_bytes, write_bytes
 from etl_lib.section import Section
-from etl_lib.sources.pull_folder import read_bytes, write_bytes
 
 BREAKER = "_breaker.json"
 

@@ -19,12 +19,11 @@ from secrets import token_hex
 from typing import Annotated, Literal
 
 import pyarrow.fs as pafs
-from filelock import FileLock, Timeout
 from pydantic import AwareDatetime, Field, ValidationError
 
 from etl_lib.errors import LakehouseError, WarehouseBusyError
-from etl_lib.lock import local_folder
-from etl_lib.output import located
+from etl_lib.lock import folder_lock
+from etl_lib.output import located, moved_in_place, write_bytes
 from etl_lib.section import Section
 
 MANIFEST = "_manifest.json"
@@ -101,7 +100,7 @@ class PullFolder:
         """
         name = f"page-{self.manifest.pages + 1:05d}.jsonl"
         digest, size, records = hashlib.sha256(), 0, 0
-        with _moved_in_place(f"{self.location}/{name}") as beside:
+        with moved_in_place(f"{self.location}/{name}") as beside:
             with beside.system.open_output_stream(beside.path) as stream:
                 for line in lines:
                     stream.write(line + b"\n")
@@ -208,62 +207,6 @@ def held(landing: str) -> Iterator[None]:
 
     On an object store there is no such lock: there it is for the scheduler to run one at a time.
     """
-    folder = local_folder(landing)
-    if folder is None:
+    busy = WarehouseBusyError(f"{landing}: another pull into this folder is under way; wait until it ends")
+    with folder_lock(landing, LOCK, lambda _: busy):
         yield
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise WarehouseBusyError(f"{landing}: another pull into this folder is under way; wait until it ends") from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def read_bytes(path: str) -> bytes | None:
-    """A whole file, or None when there is none."""
-    system, inner = located(path)
-    try:
-        with system.open_input_stream(inner) as stream:
-            content: bytes = stream.read()
-            return content
-    except FileNotFoundError:
-        return None
-
-
-def write_bytes(path: str, content: bytes | bytearray) -> None:
-    """Write one file, and its folder if there is none; a reader finds the old file or the new one."""
-    with _moved_in_place(path) as beside, beside.system.open_output_stream(beside.path) as stream:
-        stream.write(content)
-
-
-@dataclass
-class _Beside:
-    """A file under a name that nobody reads."""
-
-    system: pafs.FileSystem
-    path: str
-    is_wanted: bool = True
-
-
-@contextmanager
-def _moved_in_place(path: str) -> Iterator[_Beside]:
-    """A file to write, which gets the name `path` when the block ends well; else it is deleted."""
-    system, inner = located(path)
-    folder, _, name = inner.rpartition("/")
-    system.create_dir(folder, recursive=True)
-    beside = _Beside(system, f"{folder}/_{name}.writing")
-    try:
-        yield beside
-    except BaseException:
-        beside.is_wanted = False
-        raise
-    finally:
-        if beside.is_wanted:
-            system.move(beside.path, inner)
-        elif system.get_file_info(beside.path).type != pafs.FileType.NotFound:
-            system.delete_file(beside.path)

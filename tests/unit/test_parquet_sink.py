@@ -12,32 +12,26 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import boto3  # type: ignore[import-untyped, unused-ignore]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from moto.server import ThreadedMotoServer
 from pyspark.sql import SparkSession
 
 from etl_lib.errors import ConfigError
 from etl_lib.schemas import SALES_TABLES
-from etl_lib.sinks import parquet, parquet_folder, parquet_staging
+from etl_lib.sinks import parquet, parquet_folder, parquet_staging, spark_files
 from etl_lib.sinks.changes import Change, Changes, Shown
-from etl_lib.sinks.parquet import ParquetSettings, ParquetSink
+from etl_lib.sinks.parquet import ParquetSink
 from etl_lib.sinks.parquet_folder import PublishedFolder
 from etl_lib.sinks.parquet_manifest import Manifest, PublishedFile, PublishedTable
 from etl_lib.sinks.relations import RELATIONS, Publish, PublishRefusedError, Relation, SinkError
 from etl_lib.sinks.sales_wide import SALES_WIDE
+from etl_lib.sinks.settings import ParquetSettings
+from tests.aws import s3_bucket
 from tests.frames import assert_same, frame
 
 Row = tuple[Any, ...]
 MAY = datetime(2024, 5, 1, tzinfo=UTC)
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "AKIAEXAMPLE",
-    "AWS_SECRET_ACCESS_KEY": "example",
-    "AWS_REGION": "eu-central-1",
-    "AWS_DEFAULT_REGION": "eu-central-1",
-}
 QUICK, SLOW = ("moving", "deleting"), ("staged", "moved", "swapped")
 POINTS = (*QUICK, *(pytest.param(point, marks=pytest.mark.slow) for point in SLOW))
 WIDE = SALES_WIDE.name
@@ -413,14 +407,9 @@ def test_a_broken_manifest_and_a_location_with_credentials_are_told(spark: Spark
 
 
 def test_on_s3_beside_the_files_of_each_table_is_a_manifest_for_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        environment = {"AWS_ENDPOINT_URL": "http://{}:{}".format(*server.get_host_and_port()), **CREDENTIALS}
-        for name, value in environment.items():
+    with s3_bucket() as bucket:
+        for name, value in bucket.environment.items():
             monkeypatch.setenv(name, value)
-        s3 = boto3.client("s3")
-        s3.create_bucket(Bucket="lake", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         folder = PublishedFolder("s3a://lake/shop", ["dim_user", "fact_sales"])
         (new, kept, old) = (
             PublishedFile(path=f"fact_sales/order_date=2024-05-0{day}/part-{publish}.00000.parquet", bytes=3, rows=1)
@@ -428,7 +417,7 @@ def test_on_s3_beside_the_files_of_each_table_is_a_manifest_for_copy(monkeypatch
         )
         staged = f"lake/shop/_publishing/p2/{new.path}"
         for key in (staged, *(f"lake/shop/{file.path}" for file in (kept, old))):
-            s3.put_object(Bucket="lake", Key=key.removeprefix("lake/"), Body=b"abc")
+            bucket.put(key.removeprefix("lake/"), b"abc")
         folder.move_in({staged: new})
         manifest = Manifest(
             publish_id="p2",
@@ -442,27 +431,23 @@ def test_on_s3_beside_the_files_of_each_table_is_a_manifest_for_copy(monkeypatch
         folder.swap(manifest)
         folder.settle(manifest, found)
         assert folder.manifest() == manifest
-        objects = {found["Key"] for found in s3.list_objects_v2(Bucket="lake")["Contents"]}
         copy_manifest = "shop/fact_sales/_copy_manifest.json"
         files = {f"shop/{file.path}" for file in (new, kept)}
-        assert {key for key in objects if not key.endswith("/")} == {"shop/_manifest.json", copy_manifest, *files}
-        assert not any("2024-05-03" in key or "_publishing" in key for key in objects)
-        entries = json.loads(s3.get_object(Bucket="lake", Key=copy_manifest)["Body"].read())["entries"]
+        assert bucket.files() == {"shop/_manifest.json", copy_manifest, *files}
+        entries = json.loads(bucket.get(copy_manifest))["entries"]
         assert entries == [
             {"url": f"s3://lake/shop/{file.path}", "mandatory": True, "meta": {"content_length": 3}}
             for file in (new, kept)
         ]
         with pytest.raises(PublishRefusedError, match="came in between"):
             folder.confirm(manifest, [old])
-    finally:
-        server.stop()
 
 
 def test_files_of_another_form_than_declared_are_not_published(
     spark: SparkSession, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A session that does not let its timestamps be set: Spark writes INT96.
-    monkeypatch.setattr(parquet_staging, "_TIMESTAMPS", "spark.sql.shuffle.partitions")
+    monkeypatch.setattr(spark_files, "TIMESTAMPS", "spark.sql.shuffle.partitions")
     with pytest.raises(SinkError, match=r"created_at timestamp\[ns\] instead of created_at timestamp\[us, tz=UTC\]"):
         sink(spark, published).publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
     assert read(published) == expected(BEFORE)

@@ -8,21 +8,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import boto3  # type: ignore[import-untyped, unused-ignore]
 import pytest
-from moto.server import ThreadedMotoServer
 
 from etl_lib.errors import LakehouseError, WarehouseBusyError
-from etl_lib.output import located
+from etl_lib.output import located, read_bytes, write_bytes
 from etl_lib.sources.pull_folder import (
     PullFolder,
     held,
     new_pull,
-    read_bytes,
     read_manifests,
     unfinished_pull,
-    write_bytes,
 )
+from tests.aws import s3_bucket
 
 URL = "https://host/orders"
 
@@ -161,19 +158,9 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
 
 
 def test_a_pull_lands_on_an_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        for name, value in {
-            "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-            "AWS_ACCESS_KEY_ID": "testing",
-            "AWS_SECRET_ACCESS_KEY": "testing",
-            "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",
-        }.items():
+    with s3_bucket() as bucket:
+        for name, value in bucket.environment.items():
             monkeypatch.setenv(name, value)
-        boto3.client("s3").create_bucket(Bucket="lake")
         landing = "s3a://lake/landing"
         folder = begun(landing)
         with held(landing):
@@ -181,12 +168,8 @@ def test_a_pull_lands_on_an_object_store(monkeypatch: pytest.MonkeyPatch) -> Non
             land(folder, status="complete", following=None)
         assert read_bytes(f"{folder.location}/page-00001.jsonl") == b"1\n2\n"
         assert read_manifests(landing) == [folder.manifest]
-        listed = boto3.client("s3").list_objects_v2(Bucket="lake")["Contents"]
-        files = [item["Key"].rpartition("/")[2] for item in listed if not item["Key"].endswith("/")]
-        assert sorted(files) == ["_manifest.json", "page-00001.jsonl"]
+        assert {key.rpartition("/")[2] for key in bucket.files()} == {"_manifest.json", "page-00001.jsonl"}
         assert located(landing)[1] == "lake/landing"
-    finally:
-        server.stop()
 
 
 def test_the_window_ends_when_the_pull_begins(tmp_path: Path) -> None:
