@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -41,14 +42,14 @@ def _or_unknown(name: str) -> Column:
 
 def touched_dates(batch: Batch) -> set[date]:
     """The dates of applied orders, now and before, and those of lines whose user or product changed in this batch."""
-    dates = set(batch.dates)
     lines = batch.stage.warehouse.read(FACT_SALES)
-    for dataset, key in (("users", "user_id"), ("products", "sku")):
-        if batch.of(dataset).applied:
-            changed = batch.stage.applied(dataset).select(key)
-            found = lines.join(changed, key, "left_semi").select("order_date").distinct().collect()
-            dates |= {row["order_date"] for row in found}
-    return dates
+    described_anew = [
+        lines.join(batch.stage.applied(dataset).select(key), key, "left_semi").select("order_date")
+        for dataset, key in (("users", "user_id"), ("products", "sku"))
+        if batch.of(dataset).applied
+    ]
+    found = reduce(DataFrame.unionByName, described_anew).distinct().collect() if described_anew else []
+    return {*batch.dates, *(row["order_date"] for row in found)}
 
 
 def apply_daily_sales(batch: Batch, dates: Collection[date]) -> None:

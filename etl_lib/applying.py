@@ -49,8 +49,11 @@ def finish_interrupted(run: Run) -> None:
 
     A restore comes first: it may undo such a run.
     """
-    finish_restores(run)
-    for manifest in unfinished(run.warehouse):
+    restores, cut_off = together(partial(unfinished_restores, run.warehouse), partial(unfinished, run.warehouse))
+    if restores:
+        finish_restores(run)
+        cut_off = unfinished(run.warehouse)
+    for manifest in cut_off:
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
         begun = time.monotonic()
         metrics: dict[str, Any] = {"run_id": manifest.run_id}
@@ -128,7 +131,11 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
     )
     with step("ledger"):
         before = manifest.versions
-        after, rows = together(lambda: warehouse.versions(PUBLISHED_TABLES), lambda: warehouse.rows(PUBLISHED_TABLES))
+        # Of a run that was cut off nobody knows any more into which tables it wrote.
+        written = [table for table in PUBLISHED_TABLES if again or table.name in warehouse.written]
+        after, rows = together(
+            lambda: {**before, **warehouse.versions(written)}, lambda: {**rows_before, **warehouse.rows(written)}
+        )
         metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
         if manifest.is_replay:
             metrics["replayed"] = orders.records - orders.outcomes["rejected"]

@@ -25,23 +25,24 @@ def apply_dimension(batch: Batch, dataset: str) -> None:
 
 
 def missing_members(stage: Stage, dataset: str) -> DataFrame:
-    """The users or products that the applied orders of a stage name and the dimension does not have: one row a key.
+    """The users or products that the applied orders of a stage name and the dimension does not have.
 
-    Columns: the key of the dimension. What the same stage brings in its own files is not missing.
+    Columns: the key of the dimension, a row each time that one is named. What the same stage brings in its own files
+    is not missing.
     """
     table = DIMENSIONS[dataset]
     key = table.key[0]
     orders = stage.applied("orders")
     named = orders.select(F.explode("lines.sku").alias(key)) if dataset == "products" else orders.select(key)
     have = stage.warehouse.read(table).select(key).unionByName(stage.applied(dataset).select(key))
-    return named.where(F.coalesce(F.col(key), F.lit("")) != "").distinct().join(have, key, "left_anti")
+    return named.where(F.coalesce(F.col(key), F.lit("")) != "").join(have, key, "left_anti")
 
 
 def missing_counts(batch: Batch) -> dict[str, int]:
     """How many members applying the batch would infer, by dataset."""
     if not batch.of("orders").applied:
         return dict.fromkeys(DIMENSIONS, 0)
-    return {dataset: missing_members(batch.stage, dataset).count() for dataset in DIMENSIONS}
+    return {dataset: missing_members(batch.stage, dataset).distinct().count() for dataset in DIMENSIONS}
 
 
 def infer_members(batch: Batch, dataset: str) -> int:
@@ -49,13 +50,12 @@ def infer_members(batch: Batch, dataset: str) -> int:
     if not batch.of("orders").applied:
         return 0
     table, warehouse, run_id = DIMENSIONS[dataset], batch.stage.warehouse, batch.stage.run_id
-    is_by_this_run = F.col("is_inferred") & (F.col("run_id") == run_id)
-    earlier = 0 if batch.read else warehouse.read(table).where(is_by_this_run).count()
     missing = missing_members(batch.stage, dataset)
-    found = missing.count()
-    if found:
+    is_first_try = bool(batch.read)
+    if not missing.isEmpty():  # ends at the first one
         absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}
         known = {"is_inferred": F.lit(True), "run_id": F.lit(run_id)}
-        members = missing.withColumns({**absent, **known}).select(*table.column_names)
-        warehouse.append(table, members)
-    return earlier + found
+        warehouse.append(table, missing.distinct().withColumns({**absent, **known}).select(*table.column_names))
+    elif is_first_try:
+        return 0
+    return warehouse.read(table).where(F.col("is_inferred") & (F.col("run_id") == run_id)).count()

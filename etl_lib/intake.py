@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import partial, reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.arguments import Scope
-from etl_lib.landing import LandingFile, collected, landing_files, unread
-from etl_lib.ledger import loaded_files
+from etl_lib.landing import LandingFile, collected_by, landing_files, unread
 from etl_lib.run import Run
+from etl_lib.schemas import ETL_FILES
 from etl_lib.together import together
 
 DATASETS = ("orders", "users", "products")
@@ -22,22 +22,24 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     `--full` takes all. `--since` takes all but the order files whose recorded maximum of version_at is older.
     """
 
-    def wanted(dataset: str) -> list[LandingFile]:
-        location = run.settings.landing_files(dataset)
-        if location is None:
-            return []
-        files = landing_files(run.spark, location, f"input.{dataset}")
-        return collected(_wanted(scope, files, loaded_files(run.warehouse, dataset), dataset))
+    locations = {name: location for name in DATASETS if (location := run.settings.landing_files(name)) is not None}
 
-    found = zip(DATASETS, together(*(partial(wanted, dataset) for dataset in DATASETS)), strict=True)
-    return {dataset: files for dataset, files in found if files}
+    def listed(dataset: str, location: str) -> DataFrame:
+        return landing_files(run.spark, location, f"input.{dataset}").withColumn("dataset", F.lit(dataset))
+
+    if not locations:
+        return {}
+    files = reduce(DataFrame.unionByName, together(*(partial(listed, *each) for each in locations.items())))
+    found = collected_by(_wanted(scope, files, run.warehouse.read(ETL_FILES)), "dataset")
+    return {dataset: found[dataset] for dataset in DATASETS if dataset in found}
 
 
-def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame, dataset: str) -> DataFrame:
+def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame) -> DataFrame:
     if scope.full:
         return files
     if scope.marks_files:
         return unread(files, loaded)
-    if dataset == "orders" and scope.window.since is not None:
-        return unread(files, loaded.where(F.col("max_version_at") < F.lit(scope.window.since).cast("timestamp")))
+    if scope.window.since is not None:
+        is_older = F.col("max_version_at") < F.lit(scope.window.since).cast("timestamp")
+        return unread(files, loaded.where((F.col("dataset") == "orders") & is_older))
     return files

@@ -69,21 +69,29 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
 
 
 def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
-    """The `files` whose path, size and modification time are not among the `loaded` ones (etl_files)."""
-    same = (
-        (F.col("source_file") == F.col("path"))
-        & (F.col("source_size") == F.col("size"))
-        & (F.col("source_modified_at") == F.col("modified_at"))
+    """The `files` whose dataset, path, size and modification time are not among the `loaded` ones (etl_files)."""
+    versions = loaded.select(
+        "dataset",
+        F.col("path").alias("source_file"),
+        F.col("size").alias("source_size"),
+        F.col("modified_at").alias("source_modified_at"),
     )
-    return files.join(loaded.select("path", "size", "modified_at"), same, "left_anti")
+    return files.join(versions, versions.columns, "left_anti")
 
 
 def collected(files: DataFrame) -> list[LandingFile]:
     """The files as values, in the order of their paths."""
-    rows = files.select("source_file", "source_size", F.unix_micros("source_modified_at").alias("micros")).collect()
-    return sorted(
-        (LandingFile(row["source_file"], row["source_size"], row["micros"]) for row in rows), key=lambda file: file.path
-    )
+    return collected_by(files.withColumn("all", F.lit("")), "all").get("", [])
+
+
+def collected_by(files: DataFrame, column: str) -> dict[str, list[LandingFile]]:
+    """The files as values by what they have in a column, each list in the order of the paths."""
+    found: dict[str, list[LandingFile]] = {}
+    micros = F.unix_micros("source_modified_at").alias("micros")
+    rows = files.select(column, "source_file", "source_size", micros).collect()
+    for row in sorted(rows, key=lambda row: row["source_file"]):
+        found.setdefault(row[column], []).append(LandingFile(row["source_file"], row["source_size"], row["micros"]))
+    return found
 
 
 def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool = False) -> DataFrame:

@@ -84,11 +84,6 @@ def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[s
     return {row["name"]: row["version"] for row in found}
 
 
-def loaded_files(warehouse: Warehouse, dataset: str) -> DataFrame:
-    """The file versions of a dataset that the ledger has as loaded: path, size, modified_at, max_version_at."""
-    return warehouse.read(ETL_FILES).where(F.col("dataset") == dataset)
-
-
 def write_files(stage: Stage) -> None:
     """Add the files that this stage read and the ledger does not have; none for a run that marks none as done."""
     rows = stage.rows.where(F.col("dataset") != "run")

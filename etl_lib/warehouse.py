@@ -32,6 +32,8 @@ class Warehouse:
     location: str
     collisions: Counter[str] = field(default_factory=Counter, compare=False)
     """How often a commit had to be tried again, by table."""
+    written: set[str] = field(default_factory=set, compare=False)
+    """The names of the tables into which this process has committed."""
 
     def __post_init__(self) -> None:
         """Refuse a location that SQL cannot name: neither a path without `${` nor `catalog:` with a plain name."""
@@ -131,6 +133,7 @@ class Warehouse:
 
     def commit(self, table: Table, write: Callable[[], object]) -> None:
         """Do a write that makes one commit to a table, again if it collides with another writer's."""
+        self.written.add(table.name)
         commit(write, table.name, self.collisions)
 
     def version(self, table: Table) -> int:

@@ -80,18 +80,23 @@ def test_a_file_is_told_by_path_size_and_time(spark: SparkSession, tmp_path: Pat
 
 def test_a_file_is_unread_unless_path_size_and_time_are_the_loaded_ones(spark: SparkSession) -> None:
     one, two = datetime(2024, 5, 1, tzinfo=UTC), datetime(2024, 5, 1, 0, 0, 0, 1000, tzinfo=UTC)
-    files = frame(spark, FILES, ("same", 1, one), ("longer", 2, one), ("later", 1, two), ("new", 1, one))
+    new = [
+        ("orders", "longer", 2, one),
+        ("orders", "later", 1, two),
+        ("orders", "new", 1, one),
+        ("users", "same", 1, one),
+    ]
+    files = frame(spark, f"dataset STRING, {FILES}", ("orders", "same", 1, one), *new)
     loaded = frame(
         spark,
-        "path STRING, size BIGINT, modified_at TIMESTAMP, run_id STRING",
-        ("same", 1, one, "r1"),
-        ("same", 1, one, "r2"),
-        ("longer", 1, one, "r1"),
-        ("later", 1, one, "r1"),
-        ("gone", 1, one, "r1"),
+        "dataset STRING, path STRING, size BIGINT, modified_at TIMESTAMP, run_id STRING",
+        ("orders", "same", 1, one, "r1"),
+        ("orders", "same", 1, one, "r2"),
+        ("orders", "longer", 1, one, "r1"),
+        ("orders", "later", 1, one, "r1"),
+        ("orders", "gone", 1, one, "r1"),
     )
-    expected = frame(spark, FILES, ("longer", 2, one), ("later", 1, two), ("new", 1, one))
-    assert_same(unread(files, loaded), expected)
+    assert_same(unread(files, loaded), frame(spark, f"dataset STRING, {FILES}", *new))
 
 
 def test_files_are_collected_in_the_order_of_their_paths(spark: SparkSession) -> None:
