@@ -5,9 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +74,50 @@ def test_a_warehouse_and_files_with_awkward_names(job: Job) -> None:
     assert job.metrics()["input_orders"] == 0
 
 
+@pytest.fixture(scope="module")
+def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Spark Connect server, a process of its own."""
+    folder = tmp_path_factory.mktemp("connect")
+    with closing(socket.socket()) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"spark.connect.grpc.binding.address": "127.0.0.1", "spark.connect.grpc.binding.port": port}
+    options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
+    server = "org.apache.spark.sql.connect.service.SparkConnectServer"
+    spark = ROOT / ".venv" / "spark"
+    environment = os.environ | {"SPARK_HOME": str(spark), "SPARK_CONF_DIR": str(ROOT / "deploy" / "spark")}
+    with (
+        (folder / "server.log").open("wb") as log,
+        subprocess.Popen(
+            [spark / "bin" / "spark-submit", *options, "--class", server],
+            env=environment,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            wait_for(port, process, folder / "server.log")
+            yield f"sc://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    """Until the server answers; an error with its log when it ends before, or takes two minutes."""
+    for _ in range(240):
+        with closing(socket.socket()) as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        if process.poll() is not None:
+            break
+        time.sleep(0.5)
+    raise AssertionError(f"no Spark Connect server: {log.read_text()[-3000:]}")
+
+
 @pytest.mark.slow
-def test_the_job_runs_on_spark_connect(tmp_path: Path) -> None:
-    """A process of its own, whose client has no JVM: everything goes through the Connect protocol."""
+def test_the_job_runs_on_spark_connect(tmp_path: Path, connect_server: str) -> None:
+    """Processes whose client has no JVM: everything goes through the Connect protocol."""
     landing = tmp_path / "orders"
     landing.mkdir()
     (landing / "a.jsonl").write_text(json.dumps(ORDER | ITEMS) + "\n{broken\n")
@@ -81,42 +125,41 @@ def test_the_job_runs_on_spark_connect(tmp_path: Path) -> None:
     (tmp_path / "users.csv").write_text("user_id,email,created_at,country\nu1,a@example.org,2024-01-01,DE\n")
     settings = {"input.orders": landing, "input.users": tmp_path / "users.csv", "input.products": ""}
     settings |= {"warehouse": tmp_path / "warehouse", "output": tmp_path / "output"}
-    first = run_on_connect("orders", settings, tmp_path)
+    first = run_on_connect(connect_server, "orders", settings, tmp_path)
     assert first["outcomes"] == dict.fromkeys(("updated", "unchanged", "stale", "superseded", "out_of_window"), 0) | {
         "inserted": 2,
         "rejected": 1,
     }
     (landing / "c.jsonl").write_text(json.dumps(ORDER | {"updated_at": "2024-06-01T00:00:00Z"}) + "\n")
-    second = run_on_connect("orders", settings, tmp_path)
+    second = run_on_connect(connect_server, "orders", settings, tmp_path)
     assert second["outcomes"]["updated"] == 1
-    third = run_on_connect("quarantine", settings, tmp_path, "replay", "--rule", "malformed_json", "--file", "a.*")
+    third = run_on_connect(
+        connect_server, "quarantine", settings, tmp_path, "replay", "--rule", "malformed_json", "--file", "a.*"
+    )
     assert (third["input_orders"], third["replayed"], third["outcomes"]["rejected"]) == (1, 0, 1)
-    entry = run_on_connect("quarantine", settings, tmp_path, "list")
-    assert run_on_connect("quarantine", settings, tmp_path, "show", entry["record_id"])["raw"] == "{broken"
+    entry = run_on_connect(connect_server, "quarantine", settings, tmp_path, "list")
+    assert (
+        run_on_connect(connect_server, "quarantine", settings, tmp_path, "show", entry["record_id"])["raw"] == "{broken"
+    )
 
 
 @pytest.mark.slow
-def test_the_features_are_computed_on_spark_connect(tmp_path: Path) -> None:
+def test_the_features_are_computed_on_spark_connect(tmp_path: Path, connect_server: str) -> None:
     settings = {name: tmp_path / name for name in ("warehouse", "output")}
     for name, lines in (("prints", [json.dumps(PRINT), "{broken"]), ("taps", [json.dumps(PRINT)]), ("pays", PAYS)):
         settings[f"input.{name}"] = tmp_path / name
         (tmp_path / name).write_text("\n".join(lines) + "\n")
     for _ in range(2):
-        metrics = run_on_connect("value_props", settings, tmp_path)
+        metrics = run_on_connect(connect_server, "value_props", settings, tmp_path)
         assert (metrics["rows"], metrics["clicked_rows"]) == (1, 1)
         assert metrics["outcomes"] == {"valid": 3, "rejected": 2}
         assert (tmp_path / "output" / "value_props" / "final.csv").read_text() == FINAL
 
 
-def run_on_connect(job: str, settings: Mapping[str, object], folder: Path, *words: str) -> dict[str, Any]:
+def run_on_connect(server: str, job: str, settings: Mapping[str, object], folder: Path, *words: str) -> dict[str, Any]:
     """What a job printed last that ran in a process of its own as a client of Spark Connect: its metrics, say."""
     options = [f"--set={name}={value}" for name, value in settings.items()]
-    environment = os.environ | {
-        "SPARK_REMOTE": "local[2]",
-        "SPARK_CONF_DIR": str(ROOT / "deploy" / "spark"),
-        "PYTHONPATH": str(ROOT),
-        "PYSPARK_PYTHON": sys.executable,
-    }
+    environment = os.environ | {"SPARK_REMOTE": server, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *words, *options, "--json"]
     done = subprocess.run(
         command, env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False
