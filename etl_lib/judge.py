@@ -33,6 +33,9 @@ class Window:
 
 EVERYTHING = Window()
 
+_BETWEEN = "\x00"
+"""Between the names of rules; no name has it."""
+
 
 def holds_all(rules: Mapping[str, Rule]) -> Column:
     """Whether a record breaks no rule at all."""
@@ -51,7 +54,12 @@ def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTH
     blank = F.col("read_error").isNull() & is_blank(F.col("raw"))
     # Whatever the rules say, a record without a key or a version cannot take part.
     incomplete = F.col("key").isNull() | F.col("version_at").isNull()
-    judged = parsed.withColumn("broken_rules", F.array_compact(F.array(*named)))
+    # Joined and split, as Spark compiles these; it would interpret all rules to compact an array of them.
+    broken_names = F.concat_ws(_BETWEEN, *named)
+    no_names = F.array().cast("array<string>")
+    judged = parsed.withColumn(
+        "broken_rules", F.when(broken_names == "", no_names).otherwise(F.split(broken_names, _BETWEEN))
+    )
     refused = F.arrays_overlap("broken_rules", refusing)
     broken = (
         F.when(blank, None)

@@ -31,7 +31,6 @@ _LONE_SURROGATE = rf"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}"
 # may have bent: such digits with an exponent, such an exponent, or more digits than a variant's decimal has.
 _MAY_BEND = r"[:,\[]\s*-?[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}"
 _BENT_DOUBLE = r"[:,\[]\s*-?[0-9][0-9.]{15,}[eE]|[0-9][eE][+-]?[0-9]{3}|[0-9.]{39}"
-_STRUCTURE = r"^\s*[\[{]"
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,18 @@ def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
             "variant": F.try_parse_json(F.concat(F.lit("["), raw, F.lit(",null]"))),
         }
     )
-    like_structure = _any_leaf(F.col("fast.record"), shape, lambda leaf: leaf.rlike(_STRUCTURE))
+    like_structure = _any_leaf(F.col("fast.record"), shape, lambda leaf: leaf.startswith("{") | leaf.startswith("["))
     parsed = parsed.withColumn("exact", F.when(raw.rlike(_MAY_BEND) | like_structure, _from_variant(shape)))
     is_exact = F.col("exact").isNotNull()
     texts = F.when(is_exact, _as_texts(F.col("exact"), shape)).otherwise(_texts_of(F.col("fast.record"), shape))
     not_texts = F.when(is_exact, _any_leaf(F.col("exact"), shape, lambda leaf: _is_no_text(leaf, raw)))
     has_escapes = raw.contains("\\u") | raw.contains("\x00")
     escapes = F.replace(raw, F.lit("\\\\"), F.lit("-"))
-    # The null behind the record is where it was put, so the record is one value and nothing follows it.
+    # The null behind the record is where it was put, so the record is one value and nothing follows it. What could
+    # follow in an array, further values, is an error in the object of the other parser; so good records are not asked
+    # for a third element, which they do not have and which is slow to miss.
     second, third = (F.try_variant_get("variant", path, "variant") for path in ("$[1]", "$[2]"))
-    one_value = F.coalesce(F.is_variant_null(second), F.lit(False)) & third.isNull()
+    one_value = F.coalesce(F.is_variant_null(second), F.lit(False)) & (F.col("fast.corrupt").isNull() | third.isNull())
     parse_error = (
         F.when(F.col("read_error").isNotNull(), F.col("read_error"))
         .when(~F.is_valid_utf8(raw), "not_utf8")
@@ -163,9 +164,8 @@ def _as_texts(record: Column, shape: JsonShape) -> Column:
 def _unknown_fields(shape: JsonShape) -> Column:
     def surplus(keys: Column, known: Sequence[str], prefix: str) -> Column:
         names = F.array_except(keys, F.array(*map(F.lit, known)))
-        return F.coalesce(
-            F.transform(names, lambda name: F.concat(F.lit(prefix), name)), F.array().cast("array<string>")
-        )
+        told = F.transform(names, lambda name: F.concat(F.lit(prefix), name)) if prefix else names
+        return F.coalesce(told, F.array().cast("array<string>"))
 
     def keys(path: str) -> Column:
         return F.map_keys(F.try_variant_get("variant", path, "map<string,variant>"))
