@@ -6,13 +6,15 @@ A rule's name is its identity everywhere: in the quarantine, in dq_results, in t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from etl_lib.section import Section
 
 Severity = Literal["warn", "reject", "fail"]
+RuleName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
+"""Letters, digits, `_`, `-` and `.`: it stands in tables, in reports and on the command line."""
 
 
 class Rule(Section):
@@ -26,12 +28,12 @@ class Rule(Section):
 class RuleBook(Section):
     """The rules of each dataset by their names, as `conf/rules.yaml` has them."""
 
-    orders: dict[str, Rule] = Field(default_factory=dict)
-    users: dict[str, Rule] = Field(default_factory=dict)
-    products: dict[str, Rule] = Field(default_factory=dict)
-    prints: dict[str, Rule] = Field(default_factory=dict)
-    taps: dict[str, Rule] = Field(default_factory=dict)
-    pays: dict[str, Rule] = Field(default_factory=dict)
+    orders: dict[RuleName, Rule] = Field(default_factory=dict)
+    users: dict[RuleName, Rule] = Field(default_factory=dict)
+    products: dict[RuleName, Rule] = Field(default_factory=dict)
+    prints: dict[RuleName, Rule] = Field(default_factory=dict)
+    taps: dict[RuleName, Rule] = Field(default_factory=dict)
+    pays: dict[RuleName, Rule] = Field(default_factory=dict)
 
     def of(self, dataset: str) -> Mapping[str, Rule]:
         """The rules of one dataset."""

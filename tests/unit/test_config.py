@@ -362,10 +362,14 @@ def test_a_cluster_differs_by_its_environment(name: str, environment: Mapping[st
 def test_the_rules_load_and_a_broken_rule_is_told_with_its_name(tmp_path: Path) -> None:
     assert {"order_id_given", "price_given"} < set(load_settings(RuleBook, CONF / "rules.yaml").of("orders"))
     path = tmp_path / "rules.yaml"
-    path.write_text("orders:\n  big:\n    severity: error\n    check: amount > 0\n", encoding="utf-8")
+    good = "{severity: warn, check: amount > 0, message: small}"
+    text = f'orders:\n  big:\n    severity: error\n    check: amount > 0\n  "a\\0b": {good}\n  "": {good}\n'
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_settings(RuleBook, path)
     assert [line.strip() for line in str(caught.value).splitlines()[1:]] == [
+        r"orders..[key]: String should match pattern '^[\w.-]+$'",
+        "orders.a\x00b.[key]: String should match pattern '^[\\w.-]+$'",
         "orders.big.message: missing",
         "orders.big.severity: Input should be 'warn', 'reject' or 'fail' (found 'error')",
     ]
