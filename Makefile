@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow torture mutation bench bench-full lock clean
+.PHONY: help setup lint types test test-slow coverage torture mutation bench bench-full lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -29,12 +29,16 @@ types: setup ## mypy, strict
 	$(PYTHON) -m mypy
 
 test: setup ## the tests but the slow ones, with coverage
-	$(PYTHON) -m pytest -m 'not slow and not torture' --cov --cov-report=term
+	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture' --cov --cov-report=term
 
 test-slow: setup ## the slow tests; some need the jars for S3 (640 MB) and the driver for PostgreSQL
 	@deploy/setup.sh jars s3
 	@deploy/setup.sh jars postgres
-	$(PYTHON) -m pytest -m slow
+	COVERAGE_FILE=.coverage.slow $(PYTHON) -m pytest -m slow --cov --cov-report= --cov-fail-under=0
+
+coverage: ## what test and test-slow covered together, when both have run
+	$(PYTHON) -m coverage combine --keep --quiet .coverage.test .coverage.slow
+	$(PYTHON) -m coverage report --fail-under=95
 
 torture: setup ## kill, fill the disk and crowd the warehouse, every way; an hour on two cores
 	$(PYTHON) -m pytest -m torture
@@ -65,5 +69,5 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	$(UV_COMPILE) $(UPGRADE) --extra bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
 
 clean: ## remove .venv and what tools leave behind; tables and outputs stay
-	rm -rf .venv .venv.lock .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
+	rm -rf .venv .venv.lock .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
