@@ -36,7 +36,7 @@ test-slow: setup ## the slow tests; some need the jars for S3 (640 MB) and the d
 	@deploy/setup.sh jars postgres
 	COVERAGE_FILE=.coverage.slow $(PYTHON) -m pytest -m slow --cov --cov-report= --cov-fail-under=0
 
-coverage: ## what test and test-slow covered together, when both have run
+coverage: setup ## what test and test-slow covered together, when both have run
 	$(PYTHON) -m coverage combine --keep --quiet .coverage.test .coverage.slow
 	$(PYTHON) -m coverage report --fail-under=95
 

@@ -30,7 +30,7 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     if not locations:
         return {}
     files = reduce(DataFrame.unionByName, together(*(partial(listed, *each) for each in locations.items())))
-    found = collected_by(_wanted(scope, files, run.warehouse.read(ETL_FILES)), "dataset")
+    found = collected_by(_wanted(scope, files, run.warehouse.read(ETL_FILES)), F.col("dataset"))
     return {dataset: found[dataset] for dataset in DATASETS if dataset in found}
 
 

@@ -81,16 +81,15 @@ def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
 
 def collected(files: DataFrame) -> list[LandingFile]:
     """The files as values, in the order of their paths."""
-    return collected_by(files.withColumn("all", F.lit("")), "all").get("", [])
+    return collected_by(files, F.lit("")).get("", [])
 
 
-def collected_by(files: DataFrame, column: str) -> dict[str, list[LandingFile]]:
-    """The files as values by what they have in a column, each list in the order of the paths."""
+def collected_by(files: DataFrame, group: Column) -> dict[str, list[LandingFile]]:
+    """The files as values by their groups, each list in the order of the paths."""
     found: dict[str, list[LandingFile]] = {}
-    micros = F.unix_micros("source_modified_at").alias("micros")
-    rows = files.select(column, "source_file", "source_size", micros).collect()
-    for row in sorted(rows, key=lambda row: row["source_file"]):
-        found.setdefault(row[column], []).append(LandingFile(row["source_file"], row["source_size"], row["micros"]))
+    rows = files.select(group, "source_file", "source_size", F.unix_micros("source_modified_at")).collect()
+    for name, path, size, modified_at in sorted(rows, key=lambda row: row["source_file"]):
+        found.setdefault(name, []).append(LandingFile(path, size, modified_at))
     return found
 
 

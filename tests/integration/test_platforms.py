@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from tests.job import FeatureJob, Job
+from tests.postgres_server import HOST, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = {"order_id": "o1", "user_id": "u1", "amount": 5, "currency": "EUR", "created_at": "2024-05-01T10:00:00Z"}
@@ -78,10 +78,8 @@ def test_a_warehouse_and_files_with_awkward_names(job: Job) -> None:
 def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Spark Connect server, a process of its own."""
     folder = tmp_path_factory.mktemp("connect")
-    with closing(socket.socket()) as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"spark.connect.grpc.binding.address": "127.0.0.1", "spark.connect.grpc.binding.port": port}
+    port = free_port()
+    settings = {"spark.connect.grpc.binding.address": HOST, "spark.connect.grpc.binding.port": port}
     options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
     server = "org.apache.spark.sql.connect.service.SparkConnectServer"
     spark = ROOT / ".venv" / "spark"
@@ -98,7 +96,7 @@ def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ):
         try:
             wait_for(port, process, folder / "server.log")
-            yield f"sc://127.0.0.1:{port}"
+            yield f"sc://{HOST}:{port}"
         finally:
             process.terminate()
 
@@ -106,8 +104,8 @@ def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     """Until the server answers; an error with its log when it ends before, or takes two minutes."""
     for _ in range(240):
-        with closing(socket.socket()) as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
+        with socket.socket() as client:
+            if client.connect_ex((HOST, port)) == 0:
                 return
         if process.poll() is not None:
             break
