@@ -77,7 +77,7 @@ def require_installed(parser: argparse.ArgumentParser, names: Sequence[str]) -> 
     if missing := [name for name in names if not importlib.util.find_spec(name)]:
         parser.error(
             f"{' and '.join(missing)} not installed beside {sys.executable}; "
-            "`python -m pip install --require-hashes -r requirements/bench.txt` brings them"
+            "`python -m pip install --require-hashes --no-deps -r requirements/bench.txt` brings them"
         )
 
 

@@ -1,6 +1,6 @@
 """Time jobs/value_props.py beside Polars and DuckDB, and print what was measured as a Markdown table.
 
-    .venv/bin/python -m pip install --require-hashes -r requirements/bench.txt
+    .venv/bin/python -m pip install --require-hashes --no-deps -r requirements/bench.txt
     .venv/bin/python bench/features.py --scale 1 --repeat 3
 
 Contestants: `value_props` (the job, into an empty warehouse each time), `floor` (what no Spark job can do without, see

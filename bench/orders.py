@@ -1,6 +1,6 @@
 """Time jobs/orders.py beside its peers on the same files, and write what was measured as a Markdown table and a plot.
 
-    .venv/bin/python -m pip install --require-hashes -r requirements/bench.txt
+    .venv/bin/python -m pip install --require-hashes --no-deps -r requirements/bench.txt
     .venv/bin/python bench/orders.py --scale 1 --repeat 3
 
 Contestants: `orders` (the job), `plain` (Spark and Delta by hand, see orders_plain.py), `duckdb` and `polars` (with

@@ -130,7 +130,8 @@ make_venv() { # python
 install() { # set
   local advice="  Without a network: set a mirror with 'pip config set global.index-url URL', or PIP_NO_INDEX=1 and PIP_FIND_LINKS to a folder of packages."
   # -I: a PYTHONPATH of the caller must not count as installed.
-  local -a pip=("$venv/bin/python" -I -m pip install --require-hashes)
+  # --no-deps: the lock has all of them. An old pip would look for those of an extra anew, and refuse what is newer than the lock.
+  local -a pip=("$venv/bin/python" -I -m pip install --require-hashes --no-deps)
   say "installing the packages of requirements/$1.txt"
   # pyspark comes as source; what builds it is locked too, hence no build isolation.
   logged "$advice" "${pip[@]}" -r "$root/requirements/build.txt"

@@ -16,10 +16,11 @@ from pyspark.sql import functions as F
 from etl_lib.config import DriftKind, DriftPolicies, DriftPolicy
 from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS
 from etl_lib.event_records import PAY_COLUMNS, VIEW_SHAPE
+from etl_lib.json_members import members_given, members_of_other_types
 from etl_lib.order_records import ORDER_SHAPE
 from etl_lib.rules import STRUCTURAL
 from etl_lib.stage import Stage
-from etl_lib.strict_json import JsonShape, members_given, members_of_other_types
+from etl_lib.strict_json import JsonShape
 
 NAMES_SHOWN = 100
 """So many undeclared names of a run are counted: those in another case first, then the most frequent."""

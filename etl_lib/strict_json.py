@@ -1,36 +1,54 @@
 """Strict JSON: an object of the declared fields, as text and exactly as written, or the reason why not.
 
-Why two parsers. `from_json` alone is lenient about what follows a value, takes the last of two equal keys, turns a
-lone surrogate into `?`, copies floating-point numbers through a double, and gives an object as text where text is
-wanted. `try_parse_json` (variant) is exact and refuses the first two. So each record passes both, and the few whose
-text could be bent (a number of 16 digits or more, a text that begins like an object) are taken from the variant.
+The parser is Python's, told to keep numbers as they are written and to refuse what RFC 8259 does not have: `NaN`, equal
+keys, anything but white space around the one value. Spark's own are not strict: `from_json` overlooks what follows a
+value, takes the last of two equal keys and copies numbers through a double. It runs where the records are, on thousands
+of them at a time; what is asked of each record is asked of all at once first, as nearly all pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import gc
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from itertools import accumulate, chain
+from typing import Any, cast
 
-from pyspark.sql import Column, DataFrame
+import pyarrow as pa
+from pyspark.cloudpickle import register_pickle_by_value
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.types import BinaryType, StructField, StructType
 
-_OPTIONS = {
-    "mode": "PERMISSIVE",
-    "columnNameOfCorruptRecord": "corrupt",
-    "allowSingleQuotes": "false",
-    "allowNonNumericNumbers": "false",
-}
+# Executors need not have this package: what runs there travels with the query.
+register_pickle_by_value(sys.modules[__name__])
+
+_AT_ONCE = 512
+"""Records: so many fit into a processor's cache as objects of Python."""
+TOO_DEEP = 1000
+"""So many objects and arrays in each other are refused."""
+_SURELY_SHALLOW = 500
+"""So few brackets need no look at how they are nested, nor a higher limit of Python's."""
 
 # For a text whose escaped backslashes are out of the way: every backslash left begins an escape.
-_NUL = r"\\u0000|\x00"
+_NUL = re.compile(r"\\u0000")
 _HIGH, _LOW = (rf"\\u[dD][{digits}][0-9a-fA-F]{{2}}" for digits in ("89abAB", "c-fC-F"))
-_LONE_SURROGATE = rf"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}"
-# What from_json's double may bend: a number of 16 digits or more, or an exponent of three. What a variant's double
-# may have bent: such digits with an exponent, such an exponent, or more digits than a variant's decimal has.
-_MAY_BEND = r"[:,\[]\s*-?[0-9][0-9.]{15}|[0-9][eE][+-]?[0-9]{3}"
-_BENT_DOUBLE = r"[:,\[]\s*-?[0-9][0-9.]{15,}[eE]|[0-9][eE][+-]?[0-9]{3}|[0-9.]{39}"
+_LONE_SURROGATE = re.compile(rf"{_HIGH}(?!{_LOW})|(?<!{_HIGH}){_LOW}")
+_TEXT = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
+
+_NONE = type(None)
+_TEXTS: set[type] = {str, bool, _NONE}
+_BOOLEANS: set[type] = {bool, _NONE}
+_OBJECTS: set[type] = {dict, _NONE}
+_ARRAYS: set[type] = {list, _NONE}
+
+Decode = Callable[[str], Any]
+Objects = Sequence[dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -39,8 +57,8 @@ class JsonShape:
 
     texts: Sequence[str]
     booleans: Sequence[str]
-    objects: dict[str, Sequence[str]]
-    arrays: dict[str, Sequence[str]]
+    objects: Mapping[str, Sequence[str]]
+    arrays: Mapping[str, Sequence[str]]
 
     @property
     def leaves(self) -> list[str]:
@@ -48,182 +66,197 @@ class JsonShape:
         nested = {**self.objects, **self.arrays}
         return [*self.texts, *(f"{name}.{leaf}" for name, fields in nested.items() for leaf in fields)]
 
-    def ddl(self, leaf: str, further: str = "") -> str:
-        """The shape as a Spark struct whose texts have one type, with `further` fields at its end."""
+    @property
+    def columns(self) -> StructType:
+        """What `parse_json` adds."""
 
-        def struct(names: Sequence[str]) -> str:
-            return ", ".join(f"`{name}`: {leaf}" for name in names)
+        def fields(names: Sequence[str], kind: str) -> list[str]:
+            return [f"`{name}`: {kind}" for name in names]
 
-        parts = [struct(self.texts)]
-        parts += [f"`{name}`: STRUCT<{struct(fields)}>" for name, fields in self.objects.items()]
-        parts += [f"`{name}`: ARRAY<STRUCT<{struct(fields)}>>" for name, fields in self.arrays.items()]
-        return f"STRUCT<{', '.join(filter(None, [*parts, further]))}>"
+        def struct(parts: Sequence[str]) -> str:
+            return f"STRUCT<{', '.join(parts)}>"
+
+        texts = fields(self.texts, "STRING")
+        texts += [f"`{name}`: {struct(fields(inner, 'STRING'))}" for name, inner in self.objects.items()]
+        texts += [f"`{name}`: ARRAY<{struct(fields(inner, 'STRING'))}>" for name, inner in self.arrays.items()]
+        booleans = struct(fields(self.booleans, "BOOLEAN"))
+        ddl = f"parse_error STRING, texts {struct(texts)}, booleans {booleans}, unknown_fields ARRAY<STRING>"
+        return cast("StructType", StructType.fromDDL(ddl))
 
 
 def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
     """Add what each `raw` says: `texts` (the shape with STRING leaves), `booleans`, `parse_error`, `unknown_fields`.
 
     `parse_error` is NULL or the first that applies of: the record's `read_error`, `not_utf8`, `malformed_json`,
-    `nul_in_text`, `lone_surrogate`, `not_an_object`, `wrong_type`. `unknown_fields` has the dotted names of members
-    that the shape does not have, NULL where there are none.
-    """
-    raw = F.col("raw")
-    wrapped = F.concat(F.lit('{"record":'), raw, F.lit("}"))
-    flags = ", ".join(f"`{name}`: BOOLEAN" for name in shape.booleans)
-    schema = f"record {shape.ddl('STRING', flags)}, corrupt STRING"
-    parsed = records.withColumns(
-        {
-            "fast": F.from_json(wrapped, schema, _OPTIONS),
-            "variant": F.try_parse_json(F.concat(F.lit("["), raw, F.lit(",null]"))),
-        }
-    )
-    like_structure = _any_leaf(F.col("fast.record"), shape, lambda leaf: leaf.startswith("{") | leaf.startswith("["))
-    parsed = parsed.withColumn("exact", F.when(raw.rlike(_MAY_BEND) | like_structure, _from_variant(shape)))
-    is_exact = F.col("exact").isNotNull()
-    texts = F.when(is_exact, _as_texts(F.col("exact"), shape)).otherwise(_texts_of(F.col("fast.record"), shape))
-    not_texts = F.when(is_exact, _any_leaf(F.col("exact"), shape, lambda leaf: _is_no_text(leaf, raw)))
-    has_escapes = raw.contains("\\u") | raw.contains("\x00")
-    escapes = F.replace(raw, F.lit("\\\\"), F.lit("-"))
-    # The null behind the record is where it was put, so the record is one value and nothing follows it. What could
-    # follow in an array, further values, is an error in the object of the other parser; so good records are not asked
-    # for a third element, which they do not have and which is slow to miss.
-    second, third = (F.try_variant_get("variant", path, "variant") for path in ("$[1]", "$[2]"))
-    one_value = F.coalesce(F.is_variant_null(second), F.lit(False)) & (F.col("fast.corrupt").isNull() | third.isNull())
-    parse_error = (
-        F.when(F.col("read_error").isNotNull(), F.col("read_error"))
-        .when(~F.is_valid_utf8(raw), "not_utf8")
-        .when(~one_value, "malformed_json")
-        .when(has_escapes & escapes.rlike(_NUL), "nul_in_text")
-        .when(has_escapes & escapes.rlike(_LONE_SURROGATE), "lone_surrogate")
-        .when(~raw.rlike(r"^\s*\{"), "not_an_object")
-        .when(F.col("fast.corrupt").isNotNull() | F.coalesce(not_texts, F.lit(False)), "wrong_type")
-    )
-    return parsed.withColumns(
-        {
-            "parse_error": parse_error,
-            "texts": texts,
-            "booleans": F.struct(*(F.col(f"fast.record.{name}") for name in shape.booleans)),
-            "unknown_fields": _unknown_fields(shape),
-        }
-    ).drop("fast", "variant", "exact")
-
-
-def _from_variant(shape: JsonShape) -> Column:
-    return F.try_variant_get("variant", "$[0]", shape.ddl("VARIANT"))
-
-
-def _is_no_text(leaf: Column, raw: Column) -> Column:
-    """Whether a variant is an object, an array, or a number that it may not hold exactly."""
-    kind = F.schema_of_variant(leaf)
-    return kind.rlike("^(OBJECT|ARRAY)") | ((kind == "DOUBLE") & raw.rlike(_BENT_DOUBLE))
-
-
-def _leaves(record: Column, names: Sequence[str]) -> list[Column]:
-    return [record[name] for name in names]
-
-
-def _any_leaf(record: Column, shape: JsonShape, broken: Callable[[Column], Column]) -> Column:
-    """Whether any text of the record is `broken`; what is not there is not."""
-
-    def any_of(leaves: Sequence[Column]) -> Column:
-        return reduce(or_, (F.coalesce(broken(leaf), F.lit(False)) for leaf in leaves))
-
-    leaves = _leaves(record, shape.texts)
-    for name, fields in shape.objects.items():
-        leaves += _leaves(record[name], fields)
-    found = [any_of(leaves)]
-    for name, fields in shape.arrays.items():
-        in_any_item = F.exists(record[name], _each(lambda item, names: any_of(_leaves(item, names)), fields))
-        found.append(F.coalesce(in_any_item, F.lit(False)))
-    return reduce(or_, found)
-
-
-def _each(of_item: Callable[[Column, Sequence[str]], Column], fields: Sequence[str]) -> Callable[[Column], Column]:
-    """A function of an item alone: Spark tells by the number of parameters whether it wants an index too."""
-    return lambda item: of_item(item, fields)
-
-
-def _texts_of(record: Column, shape: JsonShape) -> Column:
-    names = [*shape.texts, *shape.objects, *shape.arrays]
-    return F.when(record.isNotNull(), F.struct(*(record[name].alias(name) for name in names)))
-
-
-def _as_texts(record: Column, shape: JsonShape) -> Column:
-    def struct(whole: Column, names: Sequence[str]) -> Column:
-        return F.struct(*(whole[name].cast("string").alias(name) for name in names))
-
-    parts = [record[name].cast("string").alias(name) for name in shape.texts]
-    for name, fields in shape.objects.items():
-        parts.append(F.when(record[name].isNotNull(), struct(record[name], fields)).alias(name))
-    for name, fields in shape.arrays.items():
-        item_texts = _each(lambda item, names: F.when(item.isNotNull(), struct(item, names)), fields)
-        parts.append(F.transform(record[name], item_texts).alias(name))
-    return F.struct(*parts)
-
-
-def _unknown_fields(shape: JsonShape) -> Column:
-    def surplus(keys: Column, known: Sequence[str], prefix: str) -> Column:
-        names = F.array_except(keys, F.array(*map(F.lit, known)))
-        told = F.transform(names, lambda name: F.concat(F.lit(prefix), name)) if prefix else names
-        return F.coalesce(told, F.array().cast("array<string>"))
-
-    def keys(path: str) -> Column:
-        return F.map_keys(F.try_variant_get("variant", path, "map<string,variant>"))
-
-    known = [*shape.texts, *shape.booleans, *shape.objects, *shape.arrays]
-    found = [surplus(keys("$[0]"), known, "")]
-    found += [surplus(keys(f"$[0].{name}"), fields, f"{name}.") for name, fields in shape.objects.items()]
-    for name, fields in shape.arrays.items():
-        items = F.try_variant_get("variant", f"$[0].{name}", "array<map<string,variant>>")
-        names = F.transform(items, lambda item: F.coalesce(F.map_keys(item), F.array().cast("array<string>")))
-        found.append(surplus(F.flatten(names), fields, f"{name}."))
-    every = F.array_distinct(F.concat(*found))
-    return F.when(F.size(every) > 0, every)
-
-
-def members_given(raw: Column, shape: JsonShape) -> Column:
-    """ARRAY<STRING>: the dotted names of the texts for which a JSON object has a value; NULL for any other text."""
-    return _members(raw, shape, lambda member: member.isNotNull() & ~F.is_variant_null(member))
-
-
-def members_of_other_types(raw: Column, shape: JsonShape) -> Column:
-    """ARRAY<STRING>: the dotted names of a JSON object's members that are not what the shape says; NULL as above.
-
-    An array with an element that is no object is named itself.
+    `nul_in_text`, `lone_surrogate`, `not_an_object`, `wrong_type`; with one, `texts` and `booleans` are empty.
+    `unknown_fields` has the dotted names of members that the shape does not have, NULL where there are none.
     """
 
-    def is_other(kinds: Sequence[str]) -> Callable[[Column], Column]:
-        return lambda member: ~F.schema_of_variant(member).rlike(f"^({'|'.join(kinds)}|VOID)")
+    def parse(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        with _no_search_for_cycles():
+            for batch in batches:
+                for at in range(0, batch.num_rows, _AT_ONCE):
+                    yield _parsed(batch.slice(at, _AT_ONCE), shape)
 
-    def has_other_element(member: Column) -> Column:
-        return F.exists(member.try_cast("array<variant>"), is_other(["OBJECT"]))
-
-    root = F.try_parse_json(raw)
-    found = [_members(raw, shape, lambda member: _is_no_text(member, raw))]
-    for names, kinds in ((shape.booleans, ["BOOLEAN"]), (shape.objects, ["OBJECT"]), (shape.arrays, ["ARRAY"])):
-        found += [_named(name, is_other(kinds)(_member(root, name))) for name in names]
-    found += [_named(name, has_other_element(_member(root, name))) for name in shape.arrays]
-    return F.array_distinct(F.concat(*found))
+    given = [StructField("raw", BinaryType()) if field.name == "raw" else field for field in records.schema]
+    # As bytes, since in texts of Arrow what is not UTF-8 could not be looked at.
+    binary = records.withColumn("raw", F.col("raw").cast("binary"))
+    parsed = binary.mapInArrow(parse, StructType([*given, *shape.columns]))
+    return parsed.withColumn("raw", F.col("raw").cast("string"))
 
 
-def _members(raw: Column, shape: JsonShape, is_so: Callable[[Column], Column]) -> Column:
-    """The names of the texts for which `is_so` of the variant, or of one in an array; NULL if `raw` is no object."""
-    root = F.try_parse_json(raw)
-    flat = [*shape.texts, *(f"{name}.{leaf}" for name, fields in shape.objects.items() for leaf in fields)]
-    found = [_named(name, is_so(_member(root, name))) for name in flat]
+@contextmanager
+def _no_search_for_cycles() -> Iterator[None]:
+    """What JSON gives has no cycles, and looking for them takes a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _parsed(batch: pa.RecordBatch, shape: JsonShape) -> pa.RecordBatch:
+    decode = strict_decoder()
+    errors, objects = [], []
+    for raw, read_error in zip(batch.column("raw").to_pylist(), batch.column("read_error").to_pylist(), strict=True):
+        error, found = (read_error, {}) if read_error else read_object(raw, decode)
+        errors.append(error)
+        objects.append(found)
+    unknown = _unknown_fields(objects, shape)
+    values = _values(objects, shape)
+    if values is None:
+        for at, one in enumerate(objects):
+            if _values([one], shape) is None:
+                errors[at], objects[at] = "wrong_type", {}
+        values = _values(objects, shape)
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    columns["parse_error"] = pa.array(errors, pa.string())
+    columns |= _columns(values or {}, shape)
+    columns["unknown_fields"] = pa.array(unknown, pa.list_(pa.string()))
+    return pa.RecordBatch.from_pydict(columns)
+
+
+def strict_decoder() -> Decode:
+    """From a text that is one JSON value to that value, its numbers as texts; ValueError for any other."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise ValueError("a key stands twice")
+        return found
+
+    def refuse(name: str) -> None:
+        raise ValueError(f"{name} is no JSON")
+
+    return json.JSONDecoder(object_pairs_hook=unique, parse_int=str, parse_float=str, parse_constant=refuse).decode
+
+
+def read_object(raw: bytes | None, decode: Decode) -> tuple[str | None, dict[str, Any]]:
+    """The rule that a record breaks, with nothing; or None, with the members of the object that it is."""
+    try:
+        text = (raw or b"").decode()
+    except UnicodeDecodeError:
+        return "not_utf8", {}
+    try:
+        found = decode(text) if text.count("[") + text.count("{") < _SURELY_SHALLOW else _decode_deep(text, decode)
+    except (ValueError, RecursionError):
+        return "malformed_json", {}
+    if "\\u" in text:
+        escapes = text.replace("\\\\", "-")
+        if _NUL.search(escapes):
+            return "nul_in_text", {}
+        if _LONE_SURROGATE.search(escapes):
+            return "lone_surrogate", {}
+    return (None, found) if type(found) is dict else ("not_an_object", {})
+
+
+def _decode_deep(text: str, decode: Decode) -> Any:
+    steps = (1 if bracket in "[{" else -1 for bracket in _BRACKET.findall(_TEXT.sub("", text)))
+    if max(accumulate(steps), default=0) >= TOO_DEEP:
+        raise ValueError("nested too deeply")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(limit + TOO_DEEP)
+    try:
+        return decode(text)
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+def _member(objects: Iterable[Any], name: str) -> list[Any]:
+    return [one.get(name) if one else None for one in objects]
+
+
+def _values(objects: Objects, shape: JsonShape) -> dict[str, list[Any]] | None:
+    """The values of the shape's members by their dotted names; None when any is not what it is declared to be."""
+    found: dict[str, list[Any]] = {}
+
+    def are(allowed: set[type], name: str, values: list[Any]) -> bool:
+        kinds = set(map(type, values))
+        if bool in kinds and allowed is _TEXTS:
+            values = [str(value).lower() if type(value) is bool else value for value in values]
+        found[name] = values
+        return kinds <= allowed
+
+    def all_are(allowed: set[type], names: Iterable[str], of: Sequence[Any], prefix: str = "") -> bool:
+        return all(are(allowed, f"{prefix}{name}", _member(of, name)) for name in names)
+
+    of_shape = (
+        all_are(_TEXTS, shape.texts, objects)
+        and all_are(_BOOLEANS, shape.booleans, objects)
+        and all_are(_OBJECTS, shape.objects, objects)
+        and all_are(_ARRAYS, shape.arrays, objects)
+        and all(all_are(_TEXTS, names, found[name], f"{name}.") for name, names in shape.objects.items())
+        and all(
+            are(_OBJECTS, f"{name}[]", elements := list(chain.from_iterable(filter(None, found[name]))))
+            and all_are(_TEXTS, names, elements, f"{name}.")
+            for name, names in shape.arrays.items()
+        )
+    )
+    return found if of_shape else None
+
+
+def _columns(values: Mapping[str, list[Any]], shape: JsonShape) -> dict[str, pa.Array]:
+    """`texts` and `booleans` of the values."""
+
+    def struct(names: Iterable[str], prefix: str = "", parents: Sequence[Any] | None = None) -> pa.StructArray:
+        leaves = [pa.array(values[f"{prefix}{name}"], pa.string()) for name in names]
+        absent = None if parents is None else pa.array([parent is None for parent in parents], pa.bool_())
+        return pa.StructArray.from_arrays(leaves, list(names), mask=absent)
+
+    def array(name: str, fields: Sequence[str]) -> pa.ListArray:
+        lengths = (len(elements or ()) for elements in values[name])
+        # An absent place is an absent array.
+        ends = accumulate(lengths, initial=0)
+        places = [None if one is None else end for one, end in zip([*values[name], ()], ends, strict=True)]
+        return pa.ListArray.from_arrays(pa.array(places, pa.int32()), struct(fields, f"{name}.", values[f"{name}[]"]))
+
+    parts = {name: pa.array(values[name], pa.string()) for name in shape.texts}
+    parts |= {name: struct(fields, f"{name}.", values[name]) for name, fields in shape.objects.items()}
+    parts |= {name: array(name, fields) for name, fields in shape.arrays.items()}
+    flags = [pa.array(values[name], pa.bool_()) for name in shape.booleans]
+    return {
+        "texts": pa.StructArray.from_arrays(list(parts.values()), list(parts)),
+        "booleans": pa.StructArray.from_arrays(flags, list(shape.booleans)),
+    }
+
+
+def _unknown_fields(objects: Objects, shape: JsonShape) -> list[list[str] | None]:
+    """The dotted names of the members of each object that the shape does not have; None where there are none."""
+    if not _unknown(objects, shape):
+        return [None] * len(objects)
+    return [sorted(_unknown([one], shape)) or None for one in objects]
+
+
+def _unknown(objects: Objects, shape: JsonShape) -> set[str]:
+    known = {*shape.texts, *shape.booleans, *shape.objects, *shape.arrays}
+    found = set().union(*objects) - known
+    for name, fields in shape.objects.items():
+        inner = [value for one in objects if type(value := one.get(name)) is dict]
+        found |= {f"{name}.{other}" for other in set().union(*inner) - set(fields)}
     for name, fields in shape.arrays.items():
-        elements = _member(root, name).try_cast("array<variant>")
-        found += [_named(f"{name}.{leaf}", F.exists(elements, _in_element(leaf, is_so))) for leaf in fields]
-    return F.when(F.schema_of_variant(root).startswith("OBJECT"), F.concat(*found))
-
-
-def _in_element(leaf: str, is_so: Callable[[Column], Column]) -> Callable[[Column], Column]:
-    return lambda element: F.coalesce(is_so(_member(element, leaf)), F.lit(False))
-
-
-def _member(variant: Column, name: str) -> Column:
-    return F.try_variant_get(variant, f"$.{name}", "variant")
-
-
-def _named(name: str, condition: Column) -> Column:
-    return F.when(condition, F.array(F.lit(name))).otherwise(F.array().cast("array<string>"))
+        elements = chain.from_iterable(value for one in objects if type(value := one.get(name)) is list)
+        inner = [element for element in elements if type(element) is dict]
+        found |= {f"{name}.{other}" for other in set().union(*inner) - set(fields)}
+    return found

@@ -30,7 +30,7 @@ from tests.job import Job
 from tests.oracle import RecordError, read_order
 
 LARGE = 21_000_000
-"""Bytes: more than the parsers take in one text."""
+"""Bytes: more than most parsers take in one text."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from pyspark.sql import functions as F
 
 from etl_lib.config import DriftKind, DriftPolicies, DriftPolicy, OptionalField
 from etl_lib.drift import DECLARED, MEANINGS, by_kind, drift_told
+from etl_lib.json_members import members_given, members_of_other_types
 from etl_lib.order_records import ORDER_SHAPE
-from etl_lib.strict_json import members_given, members_of_other_types, parse_json
+from etl_lib.strict_json import parse_json
 from tests.frames import frame
 
 ITEM = {"sku": "s", "qty": 1, "price": 2.5}

@@ -227,6 +227,11 @@ NUMBERS = {
     "-1": "-1",
     "0.5": "0.5",
     "1.25": "1.25",
+    "1.10": "1.10",
+    "-0": "-0",
+    "1e2": "1e2",
+    "1E-400": "1E-400",
+    "9" * 400: "9" * 400,
 }
 
 
@@ -255,13 +260,6 @@ def test_a_member_reads_the_same_whatever_stands_beside_it(spark: SparkSession) 
     assert found["12345678901234567890"] == found["a"]
 
 
-def test_a_number_beyond_all_bounds_never_becomes_another(spark: SparkSession) -> None:
-    huge = ["1e400", "-1e400", "1e-400", "9" * 39, "9" * 400, "0." + "1" * 60]
-    rows = parsed(spark, [f'{{"amount":{number}}}' for number in huge])
-    for number, row in zip(huge, rows, strict=True):
-        assert row["parse_error"] == "wrong_type" or row["texts"]["amount"] == number, number
-
-
 def test_unknown_fields_are_named_once_with_their_place(spark: SparkSession) -> None:
     cases: dict[str, list[str] | None] = {
         GOOD: None,
@@ -286,12 +284,13 @@ def test_deep_nesting_is_refused_and_no_crash(spark: SparkSession) -> None:
     assert {row["parse_error"] for row in parsed(spark, [*deep, *inside])} == {"malformed_json"}
 
 
-def test_the_limits_of_the_parsers_are_those_of_the_documentation(spark: SparkSession) -> None:
+def test_the_limit_of_the_parser_is_that_of_the_documentation(spark: SparkSession) -> None:
     def nested(depth: int) -> str:
         return '{"x":' + "[" * depth + "]" * depth + "}"
 
-    within = [nested(990), f'{{"x":{"9" * 1000}}}', f'{{"{"k" * 50_000}":1}}', f'{{"x":"{"x" * 1_000_000}"}}']
-    beyond = [nested(1000), f'{{"x":{"9" * 1001}}}', f'{{"{"k" * 50_001}":1}}', f'{{"x":"{"x" * 20_000_001}"}}']
+    within = [nested(998), f'{{"x":"{"[" * 5000}"}}', '{"x":[' + "[]," * 5000 + "[]]}"]
+    within += [f'{{"x":{"9" * 5001}}}', f'{{"{"k" * 50_001}":1}}', f'{{"x":"{"x" * 20_000_001}"}}']
+    beyond = [nested(999), '{"x":"\\"[",' + nested(999)[1:]]
     assert_errors(spark, {**dict.fromkeys(within), **dict.fromkeys(beyond, "malformed_json")})
 
 
