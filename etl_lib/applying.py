@@ -28,6 +28,7 @@ from etl_lib.ledger import (
     RuleResult,
     RunEntry,
     planned_versions,
+    rows_at,
     write_files,
     write_rule_results,
     write_run,
@@ -38,7 +39,8 @@ from etl_lib.restore import finish_restores, unfinished_restores
 from etl_lib.rules import Rule
 from etl_lib.run import Run, step
 from etl_lib.schemas import PUBLISHED_TABLES
-from etl_lib.stage import Manifest, Stage, read_manifest, unfinished
+from etl_lib.session import light_queries
+from etl_lib.stage import Manifest, Stage, nothing_cut_off, read_manifest, unfinished
 from etl_lib.together import together
 
 log = structlog.get_logger(__name__)
@@ -49,6 +51,9 @@ def finish_interrupted(run: Run) -> None:
 
     A restore comes first: it may undo such a run.
     """
+    with light_queries(run.spark):
+        if nothing_cut_off(run.warehouse):
+            return
     restores, cut_off = together(partial(unfinished_restores, run.warehouse), partial(unfinished, run.warehouse))
     if restores:
         finish_restores(run)
@@ -118,7 +123,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
     with step("before"):
         if not again and not warehouse.is_locked:
             _refuse_if_overtaken(run, manifest)
-        rows_before = warehouse.rows(PUBLISHED_TABLES)
+        rows_before = rows_at(warehouse, manifest.versions, run.left)
     members = [partial(_apply_members, batch, dataset) for dataset in DIMENSIONS]
     rejected = partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules)
     _, _, *counts = together(partial(_apply_orders, batch), rejected, *members)

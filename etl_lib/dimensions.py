@@ -21,7 +21,9 @@ def apply_dimension(batch: Batch, dataset: str) -> None:
     members = batch.stage.applied(dataset).withColumn("is_inferred", F.lit(False)).select(*table.column_names)
     key = table.key[0]
     on = f"t.`{key}` = s.`{key}`"
-    merge(batch.stage.warehouse, table, members, on=on, clauses=[update_all(table), insert_all(table)])
+    clauses = [update_all(table), insert_all(table)]
+    needed = clauses[-1:] if batch.of(dataset).only_inserts else clauses
+    merge(batch.stage.warehouse, table, members, on=on, clauses=needed)
 
 
 def missing_members(stage: Stage, dataset: str) -> DataFrame:

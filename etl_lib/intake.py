@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial, reduce
 
 from pyspark.sql import DataFrame
@@ -10,10 +11,24 @@ from pyspark.sql import functions as F
 from etl_lib.arguments import Scope
 from etl_lib.landing import LandingFile, collected_by, landing_files, unread
 from etl_lib.run import Run
-from etl_lib.schemas import ETL_FILES
+from etl_lib.schemas import DIM_ORDER, ETL_FILES
 from etl_lib.together import together
 
 DATASETS = ("orders", "users", "products")
+
+
+FEW_BYTES = 16 << 20
+FEW_ORDERS = 3_000_000
+
+
+def is_light(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> bool:
+    """Whether there is so little to read, of files and of dim_order, that queries are sooner interpreted than compiled.
+
+    Measured at both limits: docs/performance.md.
+    """
+    size = sum(file.size for some in files.values() for file in some)
+    orders = run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
+    return size <= FEW_BYTES and orders <= FEW_ORDERS
 
 
 def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:

@@ -14,7 +14,7 @@ from pyspark.sql.types import TimestampType
 
 from etl_lib.batch import Counted
 from etl_lib.rules import STRUCTURAL_OF, Rule
-from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, Table
+from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, PUBLISHED_TABLES, Table
 from etl_lib.sinks.relations import Publish
 from etl_lib.stage import FILE, NO_RECORDS, Manifest, Stage
 from etl_lib.warehouse import Warehouse
@@ -84,11 +84,32 @@ def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[s
     return {row["name"]: row["version"] for row in found}
 
 
+def left_by_last_run(warehouse: Warehouse) -> dict[str, dict[str, int]]:
+    """What the last complete run told of the tables in its metrics, by name; empty before the first."""
+    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE)
+    told = done.agg(F.max_by(F.get_json_object("metrics", "$.tables"), "ended_at")).collect()[0][0]
+    left: dict[str, dict[str, int]] = json.loads(told or "{}")
+    return left
+
+
+def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """How many rows PUBLISHED_TABLES have at these versions, by name.
+
+    A table at version 0 was only created, and one that is as the last run left it has so many rows as that told; the
+    others are counted.
+    """
+    known = {name: 0 for name, version in versions.items() if version == 0}
+    known |= {
+        name: left[name]["rows_after"]
+        for name, version in versions.items()
+        if name in left and left[name].get("version_after") == version
+    }
+    return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name not in known])
+
+
 def write_files(stage: Stage) -> None:
     """Add the files that this stage read and the ledger does not have; none for a run that marks none as done."""
-    rows = stage.rows.where(F.col("dataset") != "run")
-    marked = rows.where(F.col("outcome") == FILE).select("dataset", "source_file")
-    read = rows.join(marked, ["dataset", "source_file"], "left_semi")
+    read = stage.rows.where(F.col("dataset") != "run")
     is_record = ~F.col("outcome").isin(*NO_RECORDS)
     is_valid = is_record & (F.col("outcome") != "rejected")
     files = (
@@ -100,6 +121,7 @@ def write_files(stage: Stage) -> None:
             F.min(F.when(is_valid, F.col("version_at"))).alias("min_version_at"),
             F.max(F.when(is_valid, F.col("version_at"))).alias("max_version_at"),
         )
+        .where(F.col("size").isNotNull())  # has a row of its own, by which it was marked
         .withColumn("run_id", F.lit(stage.run_id))
         .select(*ETL_FILES.column_names)
     )

@@ -91,8 +91,11 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
     rejected = rejected_records(batch.stage, rules)
     as_it_is = f"({_SETTLED} OR t.reasons <=> s.reasons AND t.status <> '{REPLAYED}')"
     there = warehouse.read(QUARANTINE).alias("t")
-    same = F.expr(f"t.record_id = s.record_id AND {as_it_is}")
-    if rejected.alias("s").join(there, same, "left_anti").isEmpty():
+    met = rejected.alias("s").join(there, F.expr("t.record_id = s.record_id"), "left")
+    is_new = F.col("t.record_id").isNull()
+    counted = met.agg(F.count_if(is_new).alias("new"), F.count_if(~is_new & ~F.expr(as_it_is)).alias("changed"))
+    found = counted.collect()[0]
+    if not found["new"] and not found["changed"]:
         return
     clauses = [
         f"WHEN MATCHED AND NOT {as_it_is} THEN UPDATE SET "
@@ -101,7 +104,8 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
         insert_all(QUARANTINE),
     ]
     source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
-    merge(warehouse, QUARANTINE, source, on="t.record_id = s.record_id", clauses=clauses)
+    needed = clauses if found["changed"] else clauses[-1:]
+    merge(warehouse, QUARANTINE, source, on="t.record_id = s.record_id", clauses=needed)
 
 
 def settle_replays(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from secrets import token_hex
 from typing import Any, TextIO
 
@@ -20,13 +21,13 @@ from etl_lib.config import Settings
 from etl_lib.disks import full_disk_message
 from etl_lib.errors import DiskFullError, LakehouseError, PlanError, WarehouseBusyError
 from etl_lib.faults import reach
-from etl_lib.ledger import DONE, FAILED
+from etl_lib.ledger import DONE, FAILED, left_by_last_run
 from etl_lib.lock import warehouse_lock
 from etl_lib.report import print_json, write_metrics
 from etl_lib.rules import RuleBook
 from etl_lib.schemas import Table
 from etl_lib.secrets import redacted
-from etl_lib.session import open_session
+from etl_lib.session import light_queries, open_session
 from etl_lib.stage import Manifest
 from etl_lib.warehouse import Warehouse
 
@@ -61,6 +62,11 @@ class Run:
     def run_id(self) -> str:
         """The id of this run."""
         return self.manifest.run_id
+
+    @cached_property
+    def left(self) -> dict[str, dict[str, int]]:
+        """What the last complete run left of each table: `rows_after` and `version_after` by name."""
+        return left_by_last_run(self.warehouse)
 
 
 @contextmanager
@@ -105,7 +111,7 @@ def open_run(
             with step("session"):
                 spark = open_session(settings.spark)
             warehouse = Warehouse(spark, settings.warehouse)
-            with step("tables"):
+            with step("tables"), light_queries(spark):
                 warehouse.create(job.tables)
             try:
                 yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)

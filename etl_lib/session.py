@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import structlog
 from pyspark.conf import SparkConf
@@ -30,6 +31,20 @@ NEEDED = {
 the dates of a replacement go through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left out."""
 
 
+CHEAPER = {
+    "spark.databricks.delta.merge.materializeSource": "none",
+}
+"""Settings that spare work where the session allows them: what is merged comes from the stage, which gives the same
+rows as often as it is read, so Delta need not keep a copy of them."""
+
+LIGHT = {
+    "spark.sql.codegen.wholeStage": "false",
+    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+    "spark.sql.adaptive.enabled": "false",
+}
+"""Settings for queries over little data: to compile each and to plan it again costs more than it saves."""
+
+
 def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
     """The active session if there is one, else one that is built with `spark_settings`.
 
@@ -39,6 +54,7 @@ def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
     spark = SparkSession.getActiveSession() or _build(spark_settings)
     for name, value in settings_not_in_force(spark).items():
         log.warning("setting not in force", setting=name, needed=NEEDED[name], found=value)
+    settings_not_in_force(spark, CHEAPER)
     if not spark.version.startswith(TESTED_SPARK):
         log.warning("untested Spark version", found=spark.version, tested=f"{TESTED_SPARK}x")
     return spark
@@ -66,10 +82,21 @@ def _meet_submitting_process() -> None:
         SparkContext._ensure_initialized()
 
 
-def settings_not_in_force(spark: SparkSession) -> dict[str, str | None]:
-    """Put `NEEDED` in force in this session; what it refuses comes back with the value that it has instead."""
+@contextmanager
+def light_queries(spark: SparkSession) -> Iterator[None]:
+    """Put `LIGHT` in force where the session allows it, and what was there before at the end."""
+    before = {name: spark.conf.get(name, None) for name in LIGHT}
+    settings_not_in_force(spark, LIGHT)
+    try:
+        yield
+    finally:
+        settings_not_in_force(spark, {name: value for name, value in before.items() if value is not None})
+
+
+def settings_not_in_force(spark: SparkSession, wanted: Mapping[str, str] = NEEDED) -> dict[str, str | None]:
+    """Put settings in force in this session; what it refuses comes back with the value that it has instead."""
     refused: dict[str, str | None] = {}
-    for name, value in NEEDED.items():
+    for name, value in wanted.items():
         if spark.conf.get(name, None) == value:
             continue
         try:

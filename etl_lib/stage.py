@@ -27,6 +27,8 @@ REPLAY_JOB = "quarantine"
 """The job whose stages hold entries of the quarantine instead of the records of files."""
 NO_RECORDS = (FILE, MANIFEST, BLANK, HEADER)
 """The outcomes of staged rows that are no input records."""
+_OPEN = "applying"
+"""The status of an entry in etl_runs whose run or restore was begun and not ended."""
 
 
 @dataclass(frozen=True)
@@ -124,12 +126,24 @@ def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
     return _manifest(found[0]["raw"])
 
 
+def nothing_cut_off(warehouse: Warehouse) -> bool:
+    """Whether every staged run and every restore has an entry that is no longer open.
+
+    One small query, since every run begins with it; what is not complete is then looked at by `unfinished` and others.
+    """
+    entries = warehouse.read(ETL_RUNS).select("run_id", "status")
+    staged = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", F.lit(None).cast("string"))
+    rows = entries.union(staged).collect()
+    closed = {row["run_id"] for row in rows if row["status"] not in (None, _OPEN)}
+    return closed == {row["run_id"] for row in rows}
+
+
 def unfinished(warehouse: Warehouse) -> list[Manifest]:
     """The staged runs, oldest first, that were cut off while they were to be applied."""
     runs = warehouse.read(ETL_RUNS).select("run_id", "status", "versions_before")
     of_run = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", "raw")
     # A run has no entry until it is complete; a plan has one that says so while it is applied.
-    open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit("applying")) == "applying")
+    open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit(_OPEN)) == _OPEN)
     cut_off = []
     for row in open_runs.collect():
         manifest = _manifest(row["raw"])

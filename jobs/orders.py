@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,7 @@ from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
-from etl_lib.intake import files_to_read
+from etl_lib.intake import files_to_read, is_light
 from etl_lib.landing import vanished_files_told
 from etl_lib.publish_report import print_orders_summary
 from etl_lib.publishing import publish_tables
@@ -29,6 +30,7 @@ from etl_lib.pulling import pull_sources
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run, step
 from etl_lib.schemas import ORDER_TABLES
+from etl_lib.session import light_queries
 from etl_lib.sinks.opening import open_sinks
 from etl_lib.staging import stage_batch
 
@@ -56,20 +58,21 @@ def load_orders(argv: Sequence[str]) -> None:
 
 def load_new_files(run: Run, scope: Scope) -> None:
     """From the files that are new to the stage, and from the stage into the tables or onto the screen."""
-    with step("files") as told:
+    with step("files") as told, light_queries(run.spark):
         files = files_to_read(run, scope)
         told["files"] = sum(map(len, files.values()))
     if not files:
         nothing_new(run)
         return
-    with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
-        batch = stage_batch(run, scope, files)
-        told["records"] = sum(counts.records for counts in batch.datasets.values())
-    pass_gates(run, batch)
-    if run.arguments.plan:
-        record_plan(run, batch)
-    else:
-        apply_batch(run, run.manifest, batch, run.metrics)
+    with light_queries(run.spark) if is_light(run, files) else nullcontext():
+        with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
+            batch = stage_batch(run, scope, files)
+            told["records"] = sum(counts.records for counts in batch.datasets.values())
+        pass_gates(run, batch)
+        if run.arguments.plan:
+            record_plan(run, batch)
+        else:
+            apply_batch(run, run.manifest, batch, run.metrics)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
