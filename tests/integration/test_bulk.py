@@ -19,7 +19,7 @@ def landed(path: Path, records: list[Record]) -> oracle.LandedFile:
     return oracle.LandedFile(f"file:{path}", path.stat().st_mtime_ns // 1_000_000, [json.dumps(r) for r in records])
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.timeout(900)
 def test_files_of_100_000_and_400_orders_are_loaded_replayed_corrected_and_shrunk(job: Job) -> None:
     expected = oracle.Warehouse()

@@ -181,7 +181,7 @@ def test_a_restore_that_was_cut_off_is_finished_first_and_undoes_a_run_that_was_
     assert job.maintain("check") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_undoing_runs_one_by_one_goes_back_to_the_empty_tables(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.land("a.jsonl", order("shrinks", items=3), order("moves", items=2))
     assert job.run() == 0

@@ -223,10 +223,10 @@ def test_a_window_looks_at_all_files_and_marks_none(job: Job) -> None:
 @pytest.mark.parametrize(
     "step",
     [
-        pytest.param("apply_fact_sales", marks=pytest.mark.slow),
+        pytest.param("apply_fact_sales", marks=pytest.mark.torture),
         "apply_dim_order",
-        pytest.param("apply_daily_sales", marks=pytest.mark.slow),
-        pytest.param("write_files", marks=pytest.mark.slow),
+        pytest.param("apply_daily_sales", marks=pytest.mark.torture),
+        pytest.param("write_files", marks=pytest.mark.torture),
     ],
 )
 def test_a_run_that_was_cut_off_is_finished_from_its_stage(

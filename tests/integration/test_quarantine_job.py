@@ -166,7 +166,7 @@ def test_an_edited_text_takes_the_place_of_a_rejected_one(
     assert shown == {text: entry["payload"] for text, entry in closed.items()}
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_discarded_entry_stays_closed(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (job.landing / "users.csv").write_text("user_id,email,created_at,country\nXX\n")
     hostile = '{"order_id": "\x1b[31m", "amount": "x", "currency": null, "created_at": "2024-05-01"}'

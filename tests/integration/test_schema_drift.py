@@ -99,7 +99,7 @@ def test_a_field_is_lost_when_no_record_has_a_value_for_it(job: Job) -> None:
     assert told(job) == {"orders": {"lost_field": {"currency": 10}}}
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_run_that_was_cut_off_at_the_gate_meets_the_policy_again(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     job.land("a.jsonl", *(order(f"o{at}", note=1) for at in range(10)))
 

@@ -156,7 +156,7 @@ def test_a_month_is_filled_again_repeated_and_corrected(month: FeatureJob, capsy
     assert statuses == ["done", "done", "planned", "done"]
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 @pytest.mark.parametrize("window", ["calendar", "rolling"])
 def test_every_week_that_is_filled_again_is_that_of_a_run_of_its_own(month: FeatureJob, window: str) -> None:
     by_week: Counter[Any] = Counter()
@@ -184,7 +184,7 @@ def test_every_week_that_is_filled_again_is_that_of_a_run_of_its_own(month: Feat
 # --- literal weeks --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_the_window_its_length_and_the_week_are_settings(feature_job: FeatureJob) -> None:
     """The latest print is of Thursday 2021-01-07, so the last full week begins on 2020-12-28 and goes over New Year."""
     days = ("2020-12-20", "2020-12-21", "2020-12-27", "2020-12-28", "2021-01-02", "2021-01-03", "2021-01-07")
@@ -276,7 +276,7 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
     assert (metrics["blank_lines"], metrics["repeated_headers"]) == (3 + 1 + 1 + 2 + 2, 1)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_texts_are_published_as_they_are(feature_job: FeatureJob) -> None:
     """Users and value propositions that CSV, JSON or Spark could bend; final.csv is read again as it was meant."""
     texts = [
@@ -375,7 +375,7 @@ def test_a_run_that_cannot_be_right_changes_no_feature(
     assert settled_job.read(QUARANTINE).count() == entries
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_week_that_is_named_is_left_without_rows_when_it_has_no_prints(
     settled_job: FeatureJob, feature_sample: FeatureSample, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -410,7 +410,7 @@ def test_a_week_that_is_named_is_left_without_rows_when_it_has_no_prints(
     assert [(row["checked"], row["failed"]) for row in history.collect()] == [(49, 4), (49, 4), (3, 1)]
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_thin_or_empty_week_is_a_warning_with_a_history(feature_job: FeatureJob) -> None:
     """Ten prints, none, ten, four: the empty week and the thin one are told, and no longer when they have come."""
     weeks = {date(2020, 11, 2): 10, date(2020, 11, 16): 10, date(2020, 11, 23): 4}
@@ -559,7 +559,7 @@ def test_both_jobs_share_a_warehouse(
     assert orders_job.read(FACT_SALES).count() == 2
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_plan_of_the_features_is_none_that_the_orders_job_applies(
     feature_job: FeatureJob, orders_job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -29,7 +29,7 @@ OTHERS_EACH_TIME = random.SystemRandom().sample(range(1_000_000), 12)
         # Two weeks with a rolling window and most rules broken; the last complete week on a given day.
         pytest.param((99, 119), id="two"),
         # One without dirt and with an open end, and others each time.
-        pytest.param((87, *OTHERS_EACH_TIME), id="many", marks=pytest.mark.slow),
+        pytest.param((87, *OTHERS_EACH_TIME), id="many", marks=pytest.mark.torture),
     ],
 )
 def test_worlds_give_what_the_oracle_gives(feature_job: FeatureJob, seeds: Sequence[int]) -> None:

@@ -21,14 +21,25 @@ from etl_lib.ledger import (
     add_files,
     consistent_versions,
     known_versions,
+    left_by_last_run,
     planned_versions,
+    rows_at,
     rule_results,
     write_files,
     write_rule_results,
     write_run,
 )
 from etl_lib.rules import STRUCTURAL_OF, Rule
-from etl_lib.schemas import DIM_ORDER, DIM_USER, DQ_RESULTS, ETL_FILES, ETL_RUNS, ETL_STAGE, FACT_SALES
+from etl_lib.schemas import (
+    DIM_ORDER,
+    DIM_USER,
+    DQ_RESULTS,
+    ETL_FILES,
+    ETL_RUNS,
+    ETL_STAGE,
+    FACT_SALES,
+    PUBLISHED_TABLES,
+)
 from etl_lib.stage import NO_RECORDS, Manifest, Stage, stage_columns
 from etl_lib.warehouse import Warehouse
 from tests.frames import assert_same, frame
@@ -189,6 +200,33 @@ def test_the_files_of_a_stage_are_added_once_with_what_they_held(warehouse: Ware
     write_files(Stage(warehouse, "r"))
     assert warehouse.version(ETL_FILES) == before
     assert set(NO_RECORDS) == {"file", "manifest", "blank", "header"}
+
+
+def test_rows_are_told_by_the_last_complete_run_or_counted(spark: SparkSession, tmp_path: Path) -> None:
+    tables = Warehouse(spark, str(tmp_path))
+    tables.create([*PUBLISHED_TABLES, ETL_RUNS])
+    assert left_by_last_run(tables) == {}
+    of_a_user = frame(spark, "user_id STRING, is_inferred BOOLEAN, run_id STRING", ("u", True, "r"), ("v", True, "r"))
+    absent = {
+        field.name: F.lit(None).cast(field.dataType) for field in DIM_USER.schema if field.name not in of_a_user.columns
+    }
+    tables.append(DIM_USER, of_a_user.withColumns(absent).select(*DIM_USER.column_names))
+    for run_id, status, rows in (("first", "done", 5), ("last", "done", 7), ("failed", "failed", 9)):
+        told = {name: {"rows_after": rows, "version_after": 3} for name in ("fact_sales", "dim_order", "etl_stage")}
+        write_run(tables, entry(run_id, status, metrics={"tables": told}))
+    left = left_by_last_run(tables)
+    assert left["fact_sales"] == {"rows_after": 7, "version_after": 3}
+    # As the last run left it; changed since then; made and never written; of no run that told.
+    versions = {"fact_sales": 3, "dim_order": 4, "daily_sales": 0, "quarantine": 0, "dim_user": 1, "dim_product": 0}
+    found = rows_at(tables, versions, left)
+    assert found == {
+        "fact_sales": 7,
+        "dim_order": 0,
+        "daily_sales": 0,
+        "quarantine": 0,
+        "dim_user": 2,
+        "dim_product": 0,
+    }
 
 
 RULES = {

@@ -6,7 +6,7 @@ import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from etl_lib.session import NEEDED, open_session, settings_not_in_force
+from etl_lib.session import LIGHT, NEEDED, light_queries, open_session, settings_not_in_force
 
 
 class FixedSettings:
@@ -73,6 +73,31 @@ def test_what_cannot_be_put_in_force_is_reported_with_what_is_there(
     assert settings_not_in_force(session) == reported  # type: ignore[arg-type]
     free = NEEDED.keys() - refused
     assert {name: session.conf.values[name] for name in free} == {name: NEEDED[name] for name in free}
+
+
+@pytest.mark.parametrize("refused", [set(), {"spark.sql.adaptive.enabled"}, set(LIGHT)], ids=["free", "one", "all"])
+def test_little_data_has_settings_of_its_own_for_as_long_as_it_takes(refused: set[str]) -> None:
+    of_the_user = {"spark.sql.adaptive.enabled": "true", "spark.sql.codegen.factoryMode": "FALLBACK", "other": "x"}
+    session = FixedSession(dict(of_the_user), refused)
+    kept = {name: value for name, value in of_the_user.items() if name in refused or name not in LIGHT}
+    light = {name: value for name, value in LIGHT.items() if name not in refused}
+    with light_queries(session):  # type: ignore[arg-type]
+        assert session.conf.values == {**kept, **light}
+    assert {name: session.conf.values[name] for name in of_the_user} == of_the_user
+
+
+def test_spark_takes_the_settings_for_little_data(spark: SparkSession) -> None:
+    before = {name: spark.conf.get(name) for name in LIGHT}
+    try:
+        for name in LIGHT:
+            spark.conf.unset(name)
+        usual = {name: spark.conf.get(name) for name in LIGHT}
+        with light_queries(spark):
+            assert {name: spark.conf.get(name) for name in LIGHT} == LIGHT
+        assert {name: spark.conf.get(name) for name in LIGHT} == usual
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
 
 
 def test_the_active_session_is_used_and_keeps_its_own_settings(spark: SparkSession) -> None:

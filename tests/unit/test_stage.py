@@ -21,6 +21,7 @@ from etl_lib.stage import (
     Manifest,
     Stage,
     file_rows,
+    nothing_cut_off,
     read_manifest,
     stage_columns,
     staged,
@@ -177,9 +178,39 @@ def test_runs_that_were_cut_off_are_found_oldest_first(spark: SparkSession, tmp_
         if name not in runs.columns
     ]
     tables.append(ETL_RUNS, runs.select("*", *missing).select(*ETL_RUNS.column_names))
+    assert not nothing_cut_off(tables)
     assert unfinished(tables) == [
         staged_runs["early"],
         staged_runs["z: as early"],
         manifest("a plan applied", started_at="2024-05-02", is_plan=True, versions={"a": 7}),
         staged_runs["late"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("entries", "complete"),
+    [
+        pytest.param({"a": "done", "b": "failed"}, True, id="ended"),
+        pytest.param({"a": "done", "b": "planned", "of another job": "undone"}, True, id="a plan that waits"),
+        pytest.param({"a": "done"}, False, id="staged without an entry"),
+        pytest.param({"a": "done", "b": "applying"}, False, id="a plan half applied"),
+        pytest.param({"a": "done", "b": "done", "a restore": "applying"}, False, id="a restore half done"),
+    ],
+)
+def test_one_query_tells_that_nothing_was_cut_off(
+    spark: SparkSession, tmp_path: Path, entries: dict[str, str], *, complete: bool
+) -> None:
+    tables = Warehouse(spark, str(tmp_path))
+    tables.create([ETL_STAGE, ETL_RUNS])
+    assert nothing_cut_off(tables)
+    heads = frame(spark, "run_id STRING", ("a",), ("b",)).withColumns(
+        {"dataset": F.lit("run"), "raw": F.lit("{}"), "outcome": F.lit("manifest")}
+    )
+    tables.append(ETL_STAGE, stage_columns(heads, ETL_STAGE))
+    filled = {"job": F.lit("orders"), "started_at": F.lit(AT), "ended_at": F.lit(AT)}
+    runs = frame(spark, "run_id STRING, status STRING", *entries.items()).withColumns(filled)
+    absent = {
+        field.name: F.lit(None).cast(field.dataType) for field in ETL_RUNS.schema if field.name not in runs.columns
+    }
+    tables.append(ETL_RUNS, runs.withColumns(absent).select(*ETL_RUNS.column_names))
+    assert nothing_cut_off(tables) is complete
