@@ -22,7 +22,7 @@ import pyarrow as pa
 from pyspark.cloudpickle import register_pickle_by_value
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import BinaryType, StructField, StructType
+from pyspark.sql.types import StructType
 
 # Executors need not have this package: what runs there travels with the query.
 register_pickle_by_value(sys.modules[__name__])
@@ -79,13 +79,14 @@ class JsonShape:
         texts = fields(self.texts, "STRING")
         texts += [f"`{name}`: {struct(fields(inner, 'STRING'))}" for name, inner in self.objects.items()]
         texts += [f"`{name}`: ARRAY<{struct(fields(inner, 'STRING'))}>" for name, inner in self.arrays.items()]
-        booleans = struct(fields(self.booleans, "BOOLEAN"))
-        ddl = f"parse_error STRING, texts {struct(texts)}, booleans {booleans}, unknown_fields ARRAY<STRING>"
+        booleans = f"booleans {struct(fields(self.booleans, 'BOOLEAN'))}, " if self.booleans else ""
+        ddl = f"parse_error STRING, texts {struct(texts)}, {booleans}unknown_fields ARRAY<STRING>"
         return cast("StructType", StructType.fromDDL(ddl))
 
 
 def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
-    """Add what each `raw` says: `texts` (the shape with STRING leaves), `booleans`, `parse_error`, `unknown_fields`.
+    """Add what each `raw` says: `texts` (the shape with STRING leaves), `booleans` (of a shape that has any),
+    `parse_error`, `unknown_fields`.
 
     `parse_error` is NULL or the first that applies of: the record's `read_error`, `not_utf8`, `malformed_json`,
     `nul_in_text`, `lone_surrogate`, `not_an_object`, `wrong_type`; with one, `texts` and `booleans` are empty.
@@ -98,10 +99,9 @@ def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
                 for at in range(0, batch.num_rows, _AT_ONCE):
                     yield _parsed(batch.slice(at, _AT_ONCE), shape)
 
-    given = [StructField("raw", BinaryType()) if field.name == "raw" else field for field in records.schema]
     # As bytes, since in texts of Arrow what is not UTF-8 could not be looked at.
-    binary = records.withColumn("raw", F.col("raw").cast("binary"))
-    parsed = binary.mapInArrow(parse, StructType([*given, *shape.columns]))
+    binary = records.drop(*shape.columns.names).withColumn("raw", F.col("raw").cast("binary"))
+    parsed = binary.mapInArrow(parse, StructType([*binary.schema, *shape.columns]))
     return parsed.withColumn("raw", F.col("raw").cast("string"))
 
 
@@ -218,7 +218,7 @@ def _values(objects: Objects, shape: JsonShape) -> dict[str, list[Any]] | None:
 
 
 def _columns(values: Mapping[str, list[Any]], shape: JsonShape) -> dict[str, pa.Array]:
-    """`texts` and `booleans` of the values."""
+    """`texts` and, of a shape that has any, `booleans` of the values."""
 
     def struct(names: Iterable[str], prefix: str = "", parents: Sequence[Any] | None = None) -> pa.StructArray:
         leaves = [pa.array(values[f"{prefix}{name}"], pa.string()) for name in names]
@@ -236,10 +236,10 @@ def _columns(values: Mapping[str, list[Any]], shape: JsonShape) -> dict[str, pa.
     parts |= {name: struct(fields, f"{name}.", values[name]) for name, fields in shape.objects.items()}
     parts |= {name: array(name, fields) for name, fields in shape.arrays.items()}
     flags = [pa.array(values[name], pa.bool_()) for name in shape.booleans]
-    return {
-        "texts": pa.StructArray.from_arrays(list(parts.values()), list(parts)),
-        "booleans": pa.StructArray.from_arrays(flags, list(shape.booleans)),
-    }
+    columns = {"texts": pa.StructArray.from_arrays(list(parts.values()), list(parts))}
+    if flags:  # a struct without fields would have no length either
+        columns["booleans"] = pa.StructArray.from_arrays(flags, list(shape.booleans))
+    return columns
 
 
 def _unknown_fields(objects: Objects, shape: JsonShape) -> list[list[str] | None]:

@@ -11,7 +11,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.order_records import ORDER_SHAPE
-from etl_lib.strict_json import parse_json
+from etl_lib.strict_json import JsonShape, parse_json
 from tests.frames import frame
 
 GOOD = '{"order_id":"a"}'
@@ -305,6 +305,20 @@ def test_what_reading_found_comes_before_what_parsing_finds(spark: SparkSession)
     cases = [("{", "broken_array"), (GOOD, "broken_array"), ("{", None)]
     found = parse_json(frame(spark, "raw STRING, read_error STRING", *cases), ORDER_SHAPE)
     assert [row["parse_error"] for row in found.collect()] == ["broken_array", "broken_array", "malformed_json"]
+
+
+def test_a_shape_may_be_texts_alone(spark: SparkSession) -> None:
+    shape = JsonShape(texts=("a",), booleans=(), objects={}, arrays={})
+    records = frame(spark, "raw STRING, read_error STRING", ('{"a":1}', None), ('{"b":[]}', None), ("{", None))
+    found = parse_json(records, shape).select("texts.a", "parse_error", "unknown_fields").collect()
+    assert [tuple(row) for row in found] == [("1", None, None), (None, None, ["b"]), (None, "malformed_json", None)]
+
+
+def test_what_an_earlier_look_said_is_replaced(spark: SparkSession) -> None:
+    columns = "unknown_fields ARRAY<STRING>, raw STRING, read_error STRING, parse_error STRING"
+    looked_at = frame(spark, columns, (["y"], GOOD, None, "not_plain"))
+    found = parse_json(looked_at, ORDER_SHAPE).select("raw", "parse_error", "unknown_fields").collect()
+    assert [tuple(one) for one in found] == [(GOOD, None, None)]
 
 
 def test_the_record_stays_beside_what_it_says(spark: SparkSession) -> None:
