@@ -31,12 +31,6 @@ NEEDED = {
 the dates of a replacement go through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left out."""
 
 
-CHEAPER = {
-    "spark.databricks.delta.merge.materializeSource": "none",
-}
-"""Settings that spare work where the session allows them: what is merged comes from the stage, which gives the same
-rows as often as it is read, so Delta need not keep a copy of them."""
-
 LIGHT = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
@@ -54,7 +48,6 @@ def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
     spark = SparkSession.getActiveSession() or _build(spark_settings)
     for name, value in settings_not_in_force(spark).items():
         log.warning("setting not in force", setting=name, needed=NEEDED[name], found=value)
-    settings_not_in_force(spark, CHEAPER)
     if not spark.version.startswith(TESTED_SPARK):
         log.warning("untested Spark version", found=spark.version, tested=f"{TESTED_SPARK}x")
     return spark
