@@ -79,11 +79,15 @@ def _meet_submitting_process() -> None:
 def light_queries(spark: SparkSession) -> Iterator[None]:
     """Put `LIGHT` in force where the session allows it, and what was there before at the end."""
     before = {name: spark.conf.get(name, None) for name in LIGHT}
-    settings_not_in_force(spark, LIGHT)
+    refused = settings_not_in_force(spark, LIGHT)
     try:
         yield
     finally:
-        settings_not_in_force(spark, {name: value for name, value in before.items() if value is not None})
+        for name in LIGHT.keys() - refused.keys():
+            if (value := before[name]) is None:
+                spark.conf.unset(name)  # back to Spark's own
+            else:
+                spark.conf.set(name, value)
 
 
 def settings_not_in_force(spark: SparkSession, wanted: Mapping[str, str] = NEEDED) -> dict[str, str | None]:
