@@ -24,7 +24,7 @@ FEW_ORDERS = 3_000_000
 def is_light(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> bool:
     """Whether there is so little to read, of files and of dim_order, that queries are sooner interpreted than compiled.
 
-    Measured at both limits: docs/performance.md.
+    Measured with 6 MB into 1.5 million orders (docs/performance.md); the limits beyond that are guesses.
     """
     size = sum(file.size for some in files.values() for file in some)
     orders = run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
