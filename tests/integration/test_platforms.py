@@ -44,7 +44,7 @@ def test_tables_are_found_by_catalog_name(spark: SparkSession, job: Job) -> None
         spark.sql("DROP SCHEMA named_orders CASCADE")
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_features_are_found_by_catalog_name(spark: SparkSession, feature_job: FeatureJob) -> None:
     feature_job.land("prints", PRINT, "{broken")
     feature_job.land("taps", PRINT)
@@ -141,7 +141,7 @@ def test_the_job_runs_on_spark_connect(tmp_path: Path, connect_server: str) -> N
     )
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_the_features_are_computed_on_spark_connect(tmp_path: Path, connect_server: str) -> None:
     settings = {name: tmp_path / name for name in ("warehouse", "output")}
     for name, lines in (("prints", [json.dumps(PRINT), "{broken"]), ("taps", [json.dumps(PRINT)]), ("pays", PAYS)):

@@ -444,7 +444,7 @@ def test_a_thin_or_empty_week_is_a_warning_with_a_history(feature_job: FeatureJo
     assert {tuple(results["target_week_complete"][1:3]) for results in found} == {(1, 0)}
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_rule_with_severity_fail_closes_the_gate(
     feature_job: FeatureJob, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
