@@ -11,7 +11,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.batch import Batch
-from etl_lib.merge import dates_literal, insert_all, merge, update_all
+from etl_lib.merge import dates_literal, insert_all, inserting, merge, update_all
 from etl_lib.schemas import DIM_ORDER, FACT_SALES, LINE_AMOUNT, Table
 
 
@@ -55,10 +55,7 @@ def apply_dim_order(batch: Batch) -> None:
 
 
 def _merge_orders(batch: Batch, table: Table, source: DataFrame, same: str, clauses: Sequence[str]) -> None:
-    """MERGE by order, with only the dates that the orders have now or had: their old rows are found there too.
-
-    A batch that only inserts goes without the clauses for what is there; an insert stays idempotent.
-    """
-    needed = clauses[-1:] if batch.of("orders").only_inserts else clauses
+    """MERGE by order, with only the dates that the orders have now or had: their old rows are found there too."""
     on = f"{same} AND {dates_literal('t.order_date', batch.dates)}"
+    needed = inserting(clauses) if batch.of("orders").only_inserts else clauses
     merge(batch.stage.warehouse, table, source, on=on, clauses=needed)

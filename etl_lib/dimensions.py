@@ -6,7 +6,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.batch import Batch
-from etl_lib.merge import insert_all, merge, update_all
+from etl_lib.merge import insert_all, inserting, merge, update_all
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
 from etl_lib.stage import Stage
 
@@ -22,7 +22,7 @@ def apply_dimension(batch: Batch, dataset: str) -> None:
     key = table.key[0]
     on = f"t.`{key}` = s.`{key}`"
     clauses = [update_all(table), insert_all(table)]
-    needed = clauses[-1:] if batch.of(dataset).only_inserts else clauses
+    needed = inserting(clauses) if batch.of(dataset).only_inserts else clauses
     merge(batch.stage.warehouse, table, members, on=on, clauses=needed)
 
 

@@ -13,6 +13,8 @@ from etl_lib.warehouse import Warehouse
 MOST_DATES = 300
 """More dates than this prune as a range: a list of thousands costs more to plan than it saves."""
 
+_MATCHED = "WHEN MATCHED"
+
 
 def dates_literal(column: str, dates: Collection[date]) -> str:
     """A condition on `column` with literal dates: open Delta skips files by nothing else."""
@@ -42,10 +44,18 @@ def merge(
         warehouse.spark.catalog.dropTempView(view)
 
 
+def inserting(clauses: Sequence[str]) -> list[str]:
+    """Those that insert: all that a source needs which changes nothing that is there.
+
+    Without the others Delta rewrites no file, and an insert stays idempotent.
+    """
+    return [clause for clause in clauses if not clause.startswith(_MATCHED)]
+
+
 def update_all(table: Table, condition: str = "true") -> str:
     """When the row is there: every declared column from the source."""
     values = ", ".join(f"t.`{name}` = s.`{name}`" for name in table.column_names)
-    return f"WHEN MATCHED AND {condition} THEN UPDATE SET {values}"
+    return f"{_MATCHED} AND {condition} THEN UPDATE SET {values}"
 
 
 def insert_all(table: Table, condition: str = "true") -> str:

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.batch import Counted
 from etl_lib.landing import WHOLE
-from etl_lib.merge import insert_all, merge
+from etl_lib.merge import insert_all, inserting, merge
 from etl_lib.rules import STRUCTURAL, Rule
 from etl_lib.schemas import QUARANTINE
 from etl_lib.stage import Stage
@@ -104,7 +104,7 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
         insert_all(QUARANTINE),
     ]
     source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
-    needed = clauses if found["changed"] else clauses[-1:]
+    needed = clauses if found["changed"] else inserting(clauses)
     merge(warehouse, QUARANTINE, source, on="t.record_id = s.record_id", clauses=needed)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import reduce
+from functools import cached_property, reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -58,7 +58,7 @@ class Stage:
     run_id: str
     table: Table = ETL_STAGE
 
-    @property
+    @cached_property
     def rows(self) -> DataFrame:
         """All rows of this run, in the columns of the stage's table."""
         return self.warehouse.read(self.table).where(F.col("run_id") == self.run_id)

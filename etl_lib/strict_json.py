@@ -250,13 +250,14 @@ def _unknown_fields(objects: Objects, shape: JsonShape) -> list[list[str] | None
 
 
 def _unknown(objects: Objects, shape: JsonShape) -> set[str]:
-    known = {*shape.texts, *shape.booleans, *shape.objects, *shape.arrays}
-    found = set().union(*objects) - known
+    def beyond(known: Iterable[str], values: Iterable[Any], prefix: str = "") -> set[str]:
+        names = set().union(*(value for value in values if type(value) is dict))
+        return {f"{prefix}{name}" for name in names.difference(known)}
+
+    found = beyond({*shape.texts, *shape.booleans, *shape.objects, *shape.arrays}, objects)
     for name, fields in shape.objects.items():
-        inner = [value for one in objects if type(value := one.get(name)) is dict]
-        found |= {f"{name}.{other}" for other in set().union(*inner) - set(fields)}
+        found |= beyond(fields, _member(objects, name), f"{name}.")
     for name, fields in shape.arrays.items():
-        elements = chain.from_iterable(value for one in objects if type(value := one.get(name)) is list)
-        inner = [element for element in elements if type(element) is dict]
-        found |= {f"{name}.{other}" for other in set().union(*inner) - set(fields)}
+        arrays = (value for value in _member(objects, name) if type(value) is list)
+        found |= beyond(fields, chain.from_iterable(arrays), f"{name}.")
     return found

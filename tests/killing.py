@@ -75,7 +75,7 @@ class DyingJob(Job):
     def die_at(self, point: str, name: str = "orders", *arguments: str) -> None:
         """Run until a fault point; it is an error if the run does not die there."""
         process = self.start(point, name, *arguments)
-        assert process.wait(timeout=280) == -signal.SIGKILL, (self.root / "killed.log").read_text()
+        assert process.wait(timeout=600) == -signal.SIGKILL, (self.root / "killed.log").read_text()
         kill(process)
 
     def die_after(self, seconds: float) -> bool:

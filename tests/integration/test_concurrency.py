@@ -112,7 +112,7 @@ def interrupted_by(other: Callable[[], object]) -> Callable[..., None]:
     return pass_gates
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_where_no_lock_protects_a_run_that_another_overtook_is_refused(
     spark: SparkSession, job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,8 +163,8 @@ def test_a_second_run_waits_or_is_refused_and_names_the_holder(world: World, tmp
     held_by = json.loads(file.read_text())["run_id"]
     assert job.run() == 5
     assert not (job.output / "metrics.json").exists() or job.metrics()["run_id"] == held_by
-    assert job.run("--set", "lock_timeout_s=250") == 0
-    assert holder.wait(timeout=60) == 0
+    assert job.run("--set", "lock_timeout_s=600") == 0
+    assert holder.wait(timeout=120) == 0
     assert job.metrics()["run_id"] != held_by
     assert job.metrics()["input_orders"] == 0
     assert_converges(job, world)

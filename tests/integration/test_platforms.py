@@ -102,8 +102,8 @@ def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers; an error with its log when it ends before, or takes two minutes."""
-    for _ in range(240):
+    """Until the server answers; an error with its log when it ends before, or takes five minutes."""
+    for _ in range(600):
         with socket.socket() as client:
             if client.connect_ex((HOST, port)) == 0:
                 return
@@ -160,7 +160,7 @@ def run_on_connect(server: str, job: str, settings: Mapping[str, object], folder
     environment = os.environ | {"SPARK_REMOTE": server, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *words, *options, "--json"]
     done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=280, check=False
+        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

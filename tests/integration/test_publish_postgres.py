@@ -167,7 +167,7 @@ def test_a_sink_that_fails_leaves_the_tables_loaded_and_is_tried_again(
     assert_shows_the_tables(published, job)
 
 
-@pytest.mark.slow
+@pytest.mark.torture
 def test_a_publish_that_is_killed_shows_the_old_or_the_new_and_the_next_one_converges(
     publishing: PublishingJob, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
