@@ -281,9 +281,9 @@ def _character(character: str) -> str:
     return f"(?:{before}(?:{'|'.join(sorted(plain | percent))})|{'|'.join(sorted(escaped))})"
 
 
-def _encodings(text: str) -> set[bytes]:
-    """What URLs and basic authentication make bytes of a text with."""
-    return {text.encode()} | ({text.encode("latin-1")} if max(text) < "\u0100" else set())
+def _encodings(text: str) -> list[bytes]:
+    """What URLs and basic authentication make bytes of a text with; the longer first, or its end would be left."""
+    return list(dict.fromkeys((text.encode(), *([text.encode("latin-1")] if max(text) < "\u0100" else ()))))
 
 
 def _utf16(character: str) -> list[int]:

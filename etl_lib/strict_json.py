@@ -97,7 +97,7 @@ def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
         with _no_search_for_cycles():
             for batch in batches:
                 for at in range(0, batch.num_rows, _AT_ONCE):
-                    yield _parsed(batch.slice(at, _AT_ONCE), shape)
+                    yield parse_batch(batch.slice(at, _AT_ONCE), shape)
 
     # As bytes, since in texts of Arrow what is not UTF-8 could not be looked at.
     binary = records.drop(*shape.columns.names).withColumn("raw", F.col("raw").cast("binary"))
@@ -117,7 +117,8 @@ def _no_search_for_cycles() -> Iterator[None]:
             gc.enable()
 
 
-def _parsed(batch: pa.RecordBatch, shape: JsonShape) -> pa.RecordBatch:
+def parse_batch(batch: pa.RecordBatch, shape: JsonShape) -> pa.RecordBatch:
+    """What `parse_json` adds, to a batch of Arrow with `raw` as bytes and `read_error`."""
     decode = strict_decoder()
     errors, objects = [], []
     for raw, read_error in zip(batch.column("raw").to_pylist(), batch.column("read_error").to_pylist(), strict=True):

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.order_records import ORDER_SHAPE
-from etl_lib.strict_json import JsonShape, parse_json
+from etl_lib.strict_json import JsonShape, parse_batch, parse_json
 from tests.frames import frame
 
 GOOD = '{"order_id":"a"}'
@@ -19,11 +20,21 @@ DEEP = 100_000
 
 
 def parsed(spark: SparkSession, raws: Iterable[str | bytes]) -> list[Row]:
-    """What these records say, in their order; bytes are read as a text file would be."""
-    rows = ((at, raw.encode() if isinstance(raw, str) else raw) for at, raw in enumerate(raws))
+    """What these records say, in their order and here as in a worker; bytes are read as a text file would be."""
+    rows = [(at, raw.encode() if isinstance(raw, str) else raw) for at, raw in enumerate(raws)]
     columns = {"raw": F.col("given").cast("string"), "read_error": F.lit(None).cast("string")}
     found = parse_json(frame(spark, "at INT, given BINARY", *rows).withColumns(columns), ORDER_SHAPE)
-    return found.select("at", "parse_error", "texts", "unknown_fields").orderBy("at").collect()
+    in_worker = found.select("at", "parse_error", "texts", "unknown_fields").orderBy("at").collect()
+    batch = {
+        "at": list(range(len(rows))),
+        "raw": [raw for _, raw in rows],
+        "read_error": pa.nulls(len(rows), pa.string()),
+    }
+    here = parse_batch(pa.RecordBatch.from_pydict(batch), ORDER_SHAPE).drop_columns(["raw", "read_error"]).to_pylist()
+    assert [row.asDict(recursive=True) for row in in_worker] == [
+        {name: row[name] for name in ("at", "parse_error", "texts", "unknown_fields")} for row in here
+    ]
+    return in_worker
 
 
 def assert_errors(spark: SparkSession, cases: Mapping[Any, str | None]) -> None:
