@@ -13,7 +13,7 @@ from etl_lib.warehouse import Warehouse
 MOST_DATES = 300
 """More dates than this prune as a range: a list of thousands costs more to plan than it saves."""
 
-_MATCHED = "WHEN MATCHED"
+_ABSENT = "WHEN NOT MATCHED AND"
 
 
 def dates_literal(column: str, dates: Collection[date]) -> str:
@@ -45,21 +45,21 @@ def merge(
 
 
 def inserting(clauses: Sequence[str]) -> list[str]:
-    """Those that insert: all that a source needs which changes nothing that is there.
+    """Those of `insert_all`: all that a source needs which changes nothing that is there.
 
     Without the others Delta rewrites no file, and an insert stays idempotent.
     """
-    return [clause for clause in clauses if not clause.startswith(_MATCHED)]
+    return [clause for clause in clauses if clause.startswith(_ABSENT)]
 
 
 def update_all(table: Table, condition: str = "true") -> str:
     """When the row is there: every declared column from the source."""
     values = ", ".join(f"t.`{name}` = s.`{name}`" for name in table.column_names)
-    return f"{_MATCHED} AND {condition} THEN UPDATE SET {values}"
+    return f"WHEN MATCHED AND {condition} THEN UPDATE SET {values}"
 
 
 def insert_all(table: Table, condition: str = "true") -> str:
     """When the row is absent: every declared column from the source."""
     names = ", ".join(f"`{name}`" for name in table.column_names)
     values = ", ".join(f"s.`{name}`" for name in table.column_names)
-    return f"WHEN NOT MATCHED AND {condition} THEN INSERT ({names}) VALUES ({values})"  # noqa: S608 - declared names
+    return f"{_ABSENT} {condition} THEN INSERT ({names}) VALUES ({values})"  # noqa: S608 - declared names

@@ -283,7 +283,10 @@ def _character(character: str) -> str:
 
 def _encodings(text: str) -> list[bytes]:
     """What URLs and basic authentication make bytes of a text with; the longer first, or its end would be left."""
-    return list(dict.fromkeys((text.encode(), *([text.encode("latin-1")] if max(text) < "\u0100" else ()))))
+    found = [text.encode()]
+    if not text.isascii() and max(text) < "\u0100":
+        found.append(text.encode("latin-1"))
+    return found
 
 
 def _utf16(character: str) -> list[int]:

@@ -23,7 +23,7 @@ from tests.orders_api import OrdersApi
 from tests.postgres_server import PostgresServer, postgres
 from tests.publishing import SUBMIT, Published, assert_shows_the_tables, new_schema
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.slow
 
 TOKEN = "shop-token-5b1e"  # noqa: S105
 LATER = {"updated_at": "2024-06-01T00:00:00Z"}

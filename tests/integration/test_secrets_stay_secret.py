@@ -29,7 +29,7 @@ from tests.orders_api import OrdersApi
 from tests.postgres_server import PostgresServer, postgres
 from tests.publishing import DRIVER
 
-pytestmark = [pytest.mark.torture, pytest.mark.timeout(1200)]
+pytestmark = pytest.mark.torture
 
 CANARY = "cAn4ry/se+cr&t=9!"
 ROLE = "canary_role"

@@ -24,16 +24,15 @@ def parsed(spark: SparkSession, raws: Iterable[str | bytes]) -> list[Row]:
     rows = [(at, raw.encode() if isinstance(raw, str) else raw) for at, raw in enumerate(raws)]
     columns = {"raw": F.col("given").cast("string"), "read_error": F.lit(None).cast("string")}
     found = parse_json(frame(spark, "at INT, given BINARY", *rows).withColumns(columns), ORDER_SHAPE)
-    in_worker = found.select("at", "parse_error", "texts", "unknown_fields").orderBy("at").collect()
+    told = ["at", "parse_error", "texts", "unknown_fields"]
+    in_worker = found.select(*told).orderBy("at").collect()
     batch = {
         "at": list(range(len(rows))),
         "raw": [raw for _, raw in rows],
         "read_error": pa.nulls(len(rows), pa.string()),
     }
-    here = parse_batch(pa.RecordBatch.from_pydict(batch), ORDER_SHAPE).drop_columns(["raw", "read_error"]).to_pylist()
-    assert [row.asDict(recursive=True) for row in in_worker] == [
-        {name: row[name] for name in ("at", "parse_error", "texts", "unknown_fields")} for row in here
-    ]
+    here = parse_batch(pa.RecordBatch.from_pydict(batch), ORDER_SHAPE).select(told)
+    assert here.to_pylist() == [row.asDict(recursive=True) for row in in_worker]
     return in_worker
 
 
