@@ -110,10 +110,6 @@ def test_without_rules_every_parsed_record_with_a_key_and_a_version_is_good(spar
     assert_same(found.select("id", "outcome", "broken_rules", "key"), expected)
 
 
-def in_hours(hours: int) -> str:
-    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat()
-
-
 ITEM: Mapping[str, Any] = {"sku": "s", "qty": 2, "price": 1.5}
 ORDER: Mapping[str, Any] = {
     "order_id": "a",
@@ -125,12 +121,13 @@ ORDER: Mapping[str, Any] = {
     "metadata": {"source": "web"},
     "items": [ITEM],
 }
+SOON, TOO_LATE = timedelta(hours=23), timedelta(hours=25)
 BREAKS_ONE: Mapping[str, list[Mapping[str, Any]]] = {
     "order_id_given": [{"order_id": None}, {"order_id": ""}],
     "created_at_given": [{"created_at": None}],
     "created_at_is_time": [{"created_at": "2024-02-30T10:00:00Z"}, {"created_at": "1899-12-31T23:59:59Z"}],
     "updated_at_is_time": [{"updated_at": "2024-02-30T10:00:00Z"}],
-    "version_not_in_future": [{"created_at": in_hours(25)}, {"updated_at": in_hours(25)}],
+    "version_not_in_future": [{"created_at": TOO_LATE}, {"updated_at": TOO_LATE}],
     "amount_is_exact": [{"amount": "3,0"}, {"amount": 3.00001}],
     "item_sku_given": [{"items": [{**ITEM, "sku": ""}]}, {"items": [ITEM, {"qty": 1, "price": 0}]}],
     "item_qty_is_whole": [{"items": [{**ITEM, "qty": 1.5}]}, {"items": [{"sku": "s", "price": 1.5}]}],
@@ -151,13 +148,22 @@ BREAKS_NONE: list[Mapping[str, Any]] = [
     {"deleted": True, "items": [], "amount": 99},
     {"items": [ITEM, {**ITEM, "price": 0}]},
     {"metadata": {}},
-    {"created_at": in_hours(23), "updated_at": in_hours(23)},
+    {"created_at": SOON, "updated_at": SOON},
 ]
 
 
+def order(changes: Mapping[str, Any]) -> str:
+    """ORDER as JSON with these changes; a timedelta is that far from now."""
+
+    def moment(ahead: timedelta) -> str:
+        return (datetime.now(UTC) + ahead).isoformat()
+
+    return json.dumps({**ORDER, **changes}, default=moment)
+
+
 def test_each_rule_of_orders_is_broken_by_a_record_that_breaks_nothing_else(spark: SparkSession) -> None:
-    cases = [([rule], json.dumps({**ORDER, **changes})) for rule, some in BREAKS_ONE.items() for changes in some]
-    cases += [([], json.dumps({**ORDER, **changes})) for changes in BREAKS_NONE]
+    cases = [([rule], order(changes)) for rule, some in BREAKS_ONE.items() for changes in some]
+    cases += [([], order(changes)) for changes in BREAKS_NONE]
     records = frame(spark, "raw STRING, read_error STRING", *((raw, None) for _, raw in cases))
     rows = judge(parse_orders(records, ("updated_at", "created_at")), RULE_BOOK.of("orders")).collect()
     broken = {row["raw"]: row["broken_rules"] for row in rows}
