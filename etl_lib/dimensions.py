@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from etl_lib.batch import Batch
 from etl_lib.merge import insert_all, inserting, merge, update_all
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
-from etl_lib.stage import Stage
+from etl_lib.stage import Stage, held
 
 DIMENSIONS = {"users": DIM_USER, "products": DIM_PRODUCT}
 
@@ -53,6 +53,8 @@ def infer_members(batch: Batch, dataset: str) -> int:
         return 0
     table, warehouse, run_id = DIMENSIONS[dataset], batch.stage.warehouse, batch.stage.run_id
     missing = missing_members(batch.stage, dataset)
+    if batch.stage.is_held:
+        missing = held(missing)
     is_first_try = bool(batch.read)
     if not missing.isEmpty():  # ends at the first one
         absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}

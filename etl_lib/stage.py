@@ -57,11 +57,14 @@ class Stage:
     warehouse: Warehouse
     run_id: str
     table: Table = ETL_STAGE
+    is_held: bool = False
+    """Whether its rows are so few that they are read once: Delta looks for the files of each query anew."""
 
     @cached_property
     def rows(self) -> DataFrame:
         """All rows of this run, in the columns of the stage's table."""
-        return self.warehouse.read(self.table).where(F.col("run_id") == self.run_id)
+        rows = self.warehouse.read(self.table).where(F.col("run_id") == self.run_id)
+        return held(rows) if self.is_held else rows
 
     def records(self, dataset: str | None = None) -> DataFrame:
         """The rows that are input records."""
@@ -81,6 +84,11 @@ class Stage:
             "source_modified_at",
             "table_date",
         )
+
+
+def held(rows: DataFrame) -> DataFrame:
+    """These rows as values in the plan of each query; for few, as they pass through the driver."""
+    return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema)
 
 
 def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -24,6 +24,9 @@ from etl_lib.schemas import DIM_ORDER, PUBLISHED_TABLES
 from etl_lib.stage import file_rows, kept_text, staged, write_stage
 from etl_lib.together import together
 from etl_lib.winners import winners
+
+FEW_ROWS, FEW_BYTES = 20_000, 8 << 20
+"""At most so many rows with so much text are read from their stage once, and held by the driver."""
 
 TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
 CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse_products)}
@@ -51,14 +54,15 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
     counted = {dataset: Observation(dataset) for dataset in read}
 
     def part(dataset: str, records: DataFrame) -> DataFrame:
-        observed = records.observe(counted[dataset], _record_count(records))
+        observed = records.observe(counted[dataset], _record_count(records), *size_columns())
         return staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id)
 
     versions, *parts = together(
         partial(run.warehouse.versions, PUBLISHED_TABLES), *(partial(part, *records) for records in read.items())
     )
     run.manifest = replace(run.manifest, versions=versions)
-    batch = count_batch(write_stage(run.warehouse, run.manifest, [*marks, *parts]), run.settings)
+    stage = write_stage(run.warehouse, run.manifest, [*marks, *parts])
+    batch = count_batch(replace(stage, is_held=are_few(counted.values())), run.settings)
     for dataset, observation in counted.items():
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)
@@ -88,6 +92,17 @@ def _extra_columns(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict
         for dataset, (columns, _) in CSV.items()
         if dataset in files
     }
+
+
+def size_columns() -> tuple[Column, Column]:
+    """What `are_few` looks at, observed while records are read."""
+    return F.count("*").alias("rows"), F.sum(F.octet_length("raw")).alias("bytes")
+
+
+def are_few(counted: Iterable[Observation]) -> bool:
+    """Whether the records that were read are so few that their stage is held."""
+    sizes = [observation.get for observation in counted]
+    return sum(size["rows"] for size in sizes) <= FEW_ROWS and sum(size["bytes"] or 0 for size in sizes) <= FEW_BYTES
 
 
 def _record_count(records: DataFrame) -> Column:
