@@ -9,6 +9,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.arguments import Scope
+from etl_lib.batch import Batch
+from etl_lib.dimensions import DIMENSIONS
 from etl_lib.landing import LandingFile, collected_by, landing_files, unread
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER, ETL_FILES
@@ -19,6 +21,8 @@ DATASETS = ("orders", "users", "products")
 
 FEW_BYTES = 16 << 20
 FEW_ORDERS = 3_000_000
+FEW_DATES = 10
+FEW_ORDERS_OF_ALL_DATES = 100_000
 
 
 def is_light(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> bool:
@@ -29,6 +33,16 @@ def is_light(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> bool:
     size = sum(file.size for some in files.values() for file in some)
     orders = run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
     return size <= FEW_BYTES and orders <= FEW_ORDERS
+
+
+def touches_little(run: Run, batch: Batch) -> bool:
+    """Whether what a batch touches is little too: the days of its orders are summed anew, all of their lines.
+
+    Users and products that are new or changed touch days that are not known yet.
+    """
+    orders = run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
+    few_dates = len(batch.dates) <= FEW_DATES and not any(batch.of(dataset).applied for dataset in DIMENSIONS)
+    return few_dates or orders <= FEW_ORDERS_OF_ALL_DATES
 
 
 def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
