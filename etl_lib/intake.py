@@ -31,8 +31,7 @@ def is_light(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> bool:
     Measured with 6 MB into 1.5 million orders (docs/performance.md); the limits beyond that are guesses.
     """
     size = sum(file.size for some in files.values() for file in some)
-    orders = run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
-    return size <= FEW_BYTES and orders <= FEW_ORDERS
+    return size <= FEW_BYTES and _orders_there(run) <= FEW_ORDERS
 
 
 def touches_little(run: Run, batch: Batch) -> bool:
@@ -40,9 +39,12 @@ def touches_little(run: Run, batch: Batch) -> bool:
 
     Users and products that are new or changed touch days that are not known yet.
     """
-    orders = run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
     few_dates = len(batch.dates) <= FEW_DATES and not any(batch.of(dataset).applied for dataset in DIMENSIONS)
-    return few_dates or orders <= FEW_ORDERS_OF_ALL_DATES
+    return few_dates or _orders_there(run) <= FEW_ORDERS_OF_ALL_DATES
+
+
+def _orders_there(run: Run) -> int:
+    return run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
 
 
 def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
