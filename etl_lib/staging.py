@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -17,6 +17,7 @@ from etl_lib.dimensions import DIMENSIONS
 from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
 from etl_lib.landing import LandingFile, is_blank
+from etl_lib.little import is_held, size_columns
 from etl_lib.order_records import parse_orders
 from etl_lib.outcomes import compare, known
 from etl_lib.run import Run
@@ -24,9 +25,6 @@ from etl_lib.schemas import DIM_ORDER, PUBLISHED_TABLES
 from etl_lib.stage import file_rows, kept_text, staged, write_stage
 from etl_lib.together import together
 from etl_lib.winners import winners
-
-FEW_ROWS, FEW_BYTES = 20_000, 8 << 20
-"""At most so many rows with so much text are read from their stage once, and held by the driver."""
 
 TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
 CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse_products)}
@@ -62,7 +60,7 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
     )
     run.manifest = replace(run.manifest, versions=versions)
     stage = write_stage(run.warehouse, run.manifest, [*marks, *parts])
-    batch = count_batch(replace(stage, is_held=are_few(counted.values())), run.settings)
+    batch = count_batch(replace(stage, is_held=is_held(counted.values())), run.settings)
     for dataset, observation in counted.items():
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)
@@ -92,17 +90,6 @@ def _extra_columns(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict
         for dataset, (columns, _) in CSV.items()
         if dataset in files
     }
-
-
-def size_columns() -> tuple[Column, Column]:
-    """What `are_few` looks at, observed while records are read."""
-    return F.count("*").alias("rows"), F.sum(F.octet_length("raw")).alias("bytes")
-
-
-def are_few(counted: Iterable[Observation]) -> bool:
-    """Whether the records that were read are so few that their stage is held."""
-    sizes = [observation.get for observation in counted]
-    return sum(size["rows"] for size in sizes) <= FEW_ROWS and sum(size["bytes"] or 0 for size in sizes) <= FEW_BYTES
 
 
 def _record_count(records: DataFrame) -> Column:

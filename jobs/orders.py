@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,8 +21,9 @@ from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
-from etl_lib.intake import files_to_read, is_light, touches_little
+from etl_lib.intake import files_to_read
 from etl_lib.landing import vanished_files_told
+from etl_lib.little import reads_little, touches_little
 from etl_lib.publish_report import print_orders_summary
 from etl_lib.publishing import publish_tables
 from etl_lib.pulling import pull_sources
@@ -64,13 +64,13 @@ def load_new_files(run: Run, scope: Scope) -> None:
     if not files:
         nothing_new(run)
         return
-    few = is_light(run, files)
-    with light_queries(run.spark) if few else nullcontext():
+    little = reads_little(run, files)
+    with light_queries(run.spark, when=little):
         with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
             batch = stage_batch(run, scope, files)
             told["records"] = sum(counts.records for counts in batch.datasets.values())
         pass_gates(run, batch)
-    with light_queries(run.spark) if few and touches_little(run, batch) else nullcontext():
+    with light_queries(run.spark, when=little and touches_little(run, batch)):
         if run.arguments.plan:
             record_plan(run, batch)
         else:
