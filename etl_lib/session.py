@@ -24,11 +24,12 @@ DELTA = {
 NEEDED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
-    "spark.sql.variant.allowDuplicateKeys": "false",
     "spark.sql.datetime.java8API.enabled": "true",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-"""Settings of the session that results depend on: times are UTC, bad casts fail, duplicate JSON keys are refused, and
-the dates of a replacement go through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left out."""
+"""Settings of the session that results depend on: times are UTC, bad casts fail, the dates of a replacement go
+through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left out, and files have times in
+microseconds: Spark's own INT96 is nanoseconds to many readers, which bend what is later than 2262."""
 
 
 LIGHT = {
@@ -76,8 +77,11 @@ def _meet_submitting_process() -> None:
 
 
 @contextmanager
-def light_queries(spark: SparkSession) -> Iterator[None]:
-    """Put `LIGHT` in force where the session allows it, and what was there before at the end."""
+def light_queries(spark: SparkSession, *, when: bool = True) -> Iterator[None]:
+    """Put `LIGHT` in force where the session allows it, and what was there before at the end; else change nothing."""
+    if not when:
+        yield
+        return
     before = {name: spark.conf.get(name, None) for name in LIGHT}
     refused = settings_not_in_force(spark, LIGHT)
     try:

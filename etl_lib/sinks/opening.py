@@ -29,7 +29,7 @@ def _open(spark: SparkSession, settings: SinkSettings, name: str) -> Sink:
     if name == "parquet" and settings.parquet is not None:
         from etl_lib.sinks.parquet import ParquetSink  # noqa: PLC0415
 
-        return ParquetSink(spark, settings.parquet)
+        return ParquetSink(settings.parquet)
     if name == "postgres" and settings.postgres is not None:
         from etl_lib.sinks.postgres import PostgresSink  # noqa: PLC0415
 
@@ -37,5 +37,5 @@ def _open(spark: SparkSession, settings: SinkSettings, name: str) -> Sink:
     if name == "redshift" and settings.redshift is not None:
         from etl_lib.sinks.redshift_sink import RedshiftSink  # noqa: PLC0415
 
-        return RedshiftSink(spark, settings.redshift)
+        return RedshiftSink(settings.redshift)
     raise ConfigError(f"publish.{name}: missing")

@@ -28,7 +28,6 @@ from contextlib import suppress
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.sql import SparkSession
 
 from etl_lib.faults import reach
 from etl_lib.schemas import FACT_SALES
@@ -50,10 +49,9 @@ _COLUMNS = [*_SUMMED_BY, "qty", "line_amount"]
 class ParquetSink:
     """Published tables in a folder; they can be asked without Spark."""
 
-    def __init__(self, spark: SparkSession, settings: ParquetSettings) -> None:
+    def __init__(self, settings: ParquetSettings) -> None:
         """ConfigError for a location with credentials in it."""
         path = settings.path if settings.path.startswith("/") else without_credentials(settings.path)
-        self._spark = spark
         self._folder = PublishedFolder(path, [relation.name for relation in (*RELATIONS, WIDE)])
 
     @property
@@ -95,7 +93,7 @@ class ParquetSink:
 
     def _bring_in(self, publish: Publish, current: Manifest | None, parts: Sequence[Part]) -> tuple[Manifest, Found]:
         """Write and move in the new files; gives the manifest that is to list them, and what is there now."""
-        staged = stage(self._spark, self._folder, publish.publish_id, parts)
+        staged = stage(self._folder, publish.publish_id, parts)
         manifest = following(publish, current, [(part.relation, part.dates) for part in parts], staged)
         _check_lines(manifest)
         reach("publish_parquet.staged")

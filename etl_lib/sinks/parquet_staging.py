@@ -10,7 +10,7 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.output import located
@@ -20,7 +20,6 @@ from etl_lib.sinks.parquet_folder import Found, PublishedFolder, file_name, for_
 from etl_lib.sinks.parquet_manifest import Manifest, PublishedFile, columns_of, is_by_date
 from etl_lib.sinks.relations import RELATIONS, Relation, SinkError
 from etl_lib.sinks.sales_wide import WIDE, dates_of, on_dates, sales_wide
-from etl_lib.sinks.spark_files import TIMESTAMPS, timestamps_as_int64
 from etl_lib.together import together
 
 ROWS_PER_FILE = 5_000_000
@@ -100,9 +99,7 @@ def _wide_dates(changes: Changes, changed: Mapping[str, frozenset[date] | None])
     return dates
 
 
-def stage(
-    spark: SparkSession, folder: PublishedFolder, publish_id: str, parts: Sequence[Part]
-) -> dict[str, dict[str, PublishedFile]]:
+def stage(folder: PublishedFolder, publish_id: str, parts: Sequence[Part]) -> dict[str, dict[str, PublishedFile]]:
     """Write the parts out of sight of readers: for each table the staged files, and what they will be when moved in.
 
     SinkError when a file does not have exactly the declared columns.
@@ -111,8 +108,7 @@ def stage(
     if not touched:
         return {}
     places = {part.relation.name: folder.staging(publish_id, part.relation.name) for part in touched}
-    with timestamps_as_int64(spark):
-        together(*(partial(_write, part, places[part.relation.name]) for part in touched))
+    together(*(partial(_write, part, places[part.relation.name]) for part in touched))
     return {part.relation.name: _staged(part.relation, places[part.relation.name], publish_id) for part in touched}
 
 
@@ -154,8 +150,7 @@ def _check_columns(relation: Relation, found: pa.Schema) -> None:
         wrong = [f"{has} instead of {wanted}" for has, wanted in zip(written, declared, strict=False) if has != wanted]
         raise SinkError(
             f"{relation.name}: Spark wrote {len(written)} columns where {len(declared)} are declared, "
-            f"{', '.join(wrong) or 'the first of them right'}; check what the session sets for {TIMESTAMPS} and "
-            "spark.sql.parquet.*"
+            f"{', '.join(wrong) or 'the first of them right'}; check what the session sets for spark.sql.parquet.*"
         )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 
 from etl_lib.faults import reach
 from etl_lib.output import located, write_text
@@ -17,7 +17,7 @@ from etl_lib.sinks.changes import Change, Changes, Shown
 from etl_lib.sinks.redshift import Endpoint, Patience, RedshiftClient
 from etl_lib.sinks.relations import STATE_TABLE, Statement, drop_leftovers
 from etl_lib.sinks.settings import RedshiftSettings
-from etl_lib.sinks.spark_files import sink_errors, timestamps_as_int64
+from etl_lib.sinks.spark_files import sink_errors
 
 ROWS_PER_FILE = 2_000_000
 """Files of some 100 MB: each slice of a cluster loads files of its own."""
@@ -30,12 +30,11 @@ class RedshiftSink:
 
     name = "redshift"
 
-    def __init__(self, spark: SparkSession, settings: RedshiftSettings, client: RedshiftClient | None = None) -> None:
+    def __init__(self, settings: RedshiftSettings, client: RedshiftClient | None = None) -> None:
         """Nothing is asked yet. ConfigError when the settings contradict each other or a client cannot be made."""
         sql.namespace(settings.schema_name)
         # A place or role that COPY does not take is told before anything is staged.
         sql.copy("no_table", _for_copy(settings.staging), settings.iam_role)
-        self._spark = spark
         self._settings = settings
         self._client = client or RedshiftClient(
             Endpoint(
@@ -117,7 +116,7 @@ class RedshiftSink:
     def _write(self, frame: DataFrame, location: str, table: str, copies: list[Statement]) -> int:
         """Write a frame as files, and a manifest of them that COPY reads; gives the rows."""
         with sink_errors(f"could not stage {location}"):
-            files, rows = write_files(self._spark, frame, location)
+            files, rows = write_files(frame, location)
             if rows:
                 manifest = f"{location}.manifest"
                 write_text(manifest, sql.manifest({_for_copy(path): size for path, size in files.items()}))
@@ -132,14 +131,13 @@ class RedshiftSink:
                 system.delete_dir(info.path)
 
 
-def write_files(spark: SparkSession, frame: DataFrame, location: str) -> tuple[dict[str, int], int]:
+def write_files(frame: DataFrame, location: str) -> tuple[dict[str, int], int]:
     """Write a frame as Parquet files for COPY, which goes by position: its columns alone, times as INT64 micros in UTC.
 
     Gives the size in bytes of each file with rows by its location, and the rows in all of them.
     """
-    with timestamps_as_int64(spark):
-        options: dict[str, str | int] = {"compression": "snappy", "maxRecordsPerFile": ROWS_PER_FILE}
-        frame.write.options(**options).mode("overwrite").parquet(location)
+    options: dict[str, str | int] = {"compression": "snappy", "maxRecordsPerFile": ROWS_PER_FILE}
+    frame.write.options(**options).mode("overwrite").parquet(location)
     system, inner = located(location)
     infos = [info for info in system.get_file_info(pafs.FileSelector(inner)) if info.base_name.startswith("part-")]
     counted = {info.base_name: pq.read_metadata(info.path, filesystem=system).num_rows for info in infos}

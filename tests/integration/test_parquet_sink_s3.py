@@ -23,7 +23,7 @@ from etl_lib.sinks.settings import ParquetSettings
 from tests.unit.test_parquet_sink import AFTER, BEFORE, changes
 
 spark = open_session({})
-sink = ParquetSink(spark, ParquetSettings(path="s3a://lake/shop"))
+sink = ParquetSink(ParquetSettings(path="s3a://lake/shop"))
 sink.publish(changes(spark, None, BEFORE, "p1", None))
 sink.publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
 print(sink.row_counts()["fact_sales"], len(sink.sales_sums()), sink.shows().publish_id)

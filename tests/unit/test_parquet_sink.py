@@ -19,7 +19,8 @@ from pyspark.sql import SparkSession
 
 from etl_lib.errors import ConfigError
 from etl_lib.schemas import SALES_TABLES
-from etl_lib.sinks import parquet, parquet_folder, parquet_staging, spark_files
+from etl_lib.session import NEEDED
+from etl_lib.sinks import parquet, parquet_folder, parquet_staging
 from etl_lib.sinks.changes import Change, Changes, Shown
 from etl_lib.sinks.parquet import ParquetSink
 from etl_lib.sinks.parquet_folder import PublishedFolder
@@ -126,8 +127,8 @@ def change(spark: SparkSession, relation: Relation, before: list[Row] | None, af
     return Change(relation, snapshot, staged, None if touched and "order_date" not in names else dates)
 
 
-def sink(spark: SparkSession, folder: Path) -> ParquetSink:
-    return ParquetSink(spark, ParquetSettings(path=str(folder)))
+def sink(folder: Path) -> ParquetSink:
+    return ParquetSink(ParquetSettings(path=str(folder)))
 
 
 def read(folder: Path) -> dict[str, list[Row]]:
@@ -159,7 +160,7 @@ def dates_of(paths: set[str]) -> set[str]:
 def first(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one publish; not to be changed."""
     folder = tmp_path_factory.mktemp("published") / "a b"
-    sink(spark, folder).publish(changes(spark, None, BEFORE, "p1", None))
+    sink(folder).publish(changes(spark, None, BEFORE, "p1", None))
     return folder
 
 
@@ -171,7 +172,7 @@ def published(first: Path, tmp_path: Path) -> Path:
 
 def test_all_tables_can_be_read_back_exactly_with_and_without_spark(spark: SparkSession, first: Path) -> None:
     assert read(first) == expected(BEFORE)
-    assert sink(spark, first).shows() == Shown("p1", {table.name: 1 for table in SALES_TABLES})
+    assert sink(first).shows() == Shown("p1", {table.name: 1 for table in SALES_TABLES})
     lines = changes(spark, None, BEFORE, "p1", None).relations["fact_sales"].snapshot
     assert_same(spark.read.parquet(str(first / "fact_sales")).select(lines.columns), lines)
     assert files(first) == {file["path"] for name in tables(first) for file in tables(first)[name]["files"]}
@@ -208,7 +209,7 @@ def test_only_touched_dates_are_written_a_moved_order_is_on_one_of_them_and_an_e
     spark: SparkSession, published: Path
 ) -> None:
     before = files(published)
-    written = sink(spark, published).publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
+    written = sink(published).publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
     assert read(published) == expected(AFTER)
     orders = {"dim_order": 3, "fact_sales": 2, "daily_sales": 2, WIDE: 2}
     assert written == {"dim_user": 0, "dim_product": 0, **orders}
@@ -229,7 +230,7 @@ def test_only_touched_dates_are_written_a_moved_order_is_on_one_of_them_and_an_e
 def test_a_changed_product_rewrites_itself_and_the_wide_lines_it_is_in(spark: SparkSession, published: Path) -> None:
     now = replace(BEFORE, products={"A": "tea", "B": "coffee"}, users={**BEFORE.users, "u3": "IT"})
     before = files(published)
-    sink(spark, published).publish(changes(spark, BEFORE, now, "p2", "p1"))
+    sink(published).publish(changes(spark, BEFORE, now, "p2", "p1"))
     assert read(published) == expected(now)
     new = files(published) - before
     assert {path.split("/")[0] for path in new} == {WIDE, "dim_product", "dim_user"}
@@ -241,17 +242,17 @@ def test_nothing_changed_writes_no_file_and_the_same_publish_again_only_tidies_u
 ) -> None:
     before = files(published)
     nothing = changes(spark, BEFORE, BEFORE, "p2", "p1")
-    assert set(sink(spark, published).publish(nothing).values()) == {0}
+    assert set(sink(published).publish(nothing).values()) == {0}
     assert files(published) == before
     # As the death of this publish would have left them, after its manifest was there.
     (published / "dim_user" / "part-p1.00009.parquet").write_bytes(b"replaced")
     (published / "_publishing" / "p2").mkdir(parents=True)
     stamp = (published / "_manifest.json").stat().st_mtime_ns
-    assert set(sink(spark, published).publish(nothing).values()) == {0}
+    assert set(sink(published).publish(nothing).values()) == {0}
     assert (published / "_manifest.json").stat().st_mtime_ns == stamp
     assert files(published) == before
     assert not (published / "_publishing").exists()
-    assert sink(spark, published).shows() == Shown("p2", {table.name: 2 for table in SALES_TABLES})
+    assert sink(published).shows() == Shown("p2", {table.name: 2 for table in SALES_TABLES})
 
 
 def test_a_full_publish_replaces_everything_and_a_large_date_has_several_files(
@@ -260,7 +261,7 @@ def test_a_full_publish_replaces_everything_and_a_large_date_has_several_files(
     monkeypatch.setattr(parquet_staging, "ROWS_PER_FILE", 2)
     before = files(published)
     small = Shop({"only": (9, None, ["Z", "Y", "X"])})
-    sink(spark, published).publish(changes(spark, None, small, "p2", "p1"))
+    sink(published).publish(changes(spark, None, small, "p2", "p1"))
     assert read(published) == expected(small)
     assert files(published) & before == set()
     assert {path.name for path in (published / "fact_sales").iterdir()} == {"order_date=2024-05-09"}
@@ -290,13 +291,13 @@ def test_after_a_death_at_any_point_readers_see_one_publish_and_the_next_converg
     with monkeypatch.context() as dying:
         dying_at(point, dying)
         with pytest.raises(Died):
-            sink(spark, published).publish(step)
+            sink(published).publish(step)
     is_new = point in {"swapped", "deleting"}
     assert read(published) == expected(AFTER if is_new else BEFORE)
-    assert sink(spark, published).row_counts()["fact_sales"] == (5 if is_new else 7)
+    assert sink(published).row_counts()["fact_sales"] == (5 if is_new else 7)
     later = replace(AFTER, orders={**AFTER.orders, "new": (4, "u1", ["A"])})
     shown, previous = (AFTER, "p2") if is_new else (BEFORE, "p1")
-    sink(spark, published).publish(changes(spark, shown, later, "p3", previous))
+    sink(published).publish(changes(spark, shown, later, "p3", previous))
     assert read(published) == expected(later)
     assert files(published) == {file["path"] for table in tables(published).values() for file in table["files"]}
     assert not (published / "_publishing").exists()
@@ -308,17 +309,17 @@ def test_a_first_publish_that_died_leaves_nothing_to_the_next_one(
     with monkeypatch.context() as dying:
         dying_at("moved", dying)
         with pytest.raises(Died):
-            sink(spark, tmp_path).publish(changes(spark, None, BEFORE, "p1", None))
+            sink(tmp_path).publish(changes(spark, None, BEFORE, "p1", None))
     assert files(tmp_path) != set()
-    assert sink(spark, tmp_path).shows() is None
-    assert sink(spark, tmp_path).row_counts()["fact_sales"] == 0
-    sink(spark, tmp_path).publish(changes(spark, None, AFTER, "p2", None))
+    assert sink(tmp_path).shows() is None
+    assert sink(tmp_path).row_counts()["fact_sales"] == 0
+    sink(tmp_path).publish(changes(spark, None, AFTER, "p2", None))
     assert read(tmp_path) == expected(AFTER)
     assert all(".p2." in path or "part-p2" in path for path in files(tmp_path))
 
 
-def test_the_sums_and_counts_are_those_of_the_files(spark: SparkSession, published: Path) -> None:
-    shown = sink(spark, published)
+def test_the_sums_and_counts_are_those_of_the_files(published: Path) -> None:
+    shown = sink(published)
     assert shown.row_counts() == {name: len(rows) for name, rows in BEFORE.rows().items()}
     large = Decimal("99999999999999.9999")
     assert shown.sales_sums() == [
@@ -340,22 +341,22 @@ def test_tampering_shows_and_the_next_publish_heals_it(spark: SparkSession, publ
     (day_3,) = (path for path in files(published, "fact_sales") if "2024-05-03" in path)
     zero = pa.array([Decimal("0.0000")], pa.decimal128(29, 4))
     tampered(published / day_3, lambda rows: rows.set_column(8, "line_amount", zero))
-    assert sink(spark, published).sales_sums()[3] == (date(2024, 5, 3), "EUR", 1, 1, Decimal("0.0000"))
-    assert sink(spark, published).row_counts()["fact_sales"] == 7
+    assert sink(published).sales_sums()[3] == (date(2024, 5, 3), "EUR", 1, 1, Decimal("0.0000"))
+    assert sink(published).row_counts()["fact_sales"] == 7
 
     tampered(published / day_1, lambda rows: rows.slice(1))
     with pytest.raises(SinkError, match="sales_wide has 7 rows and fact_sales 6"):
-        sink(spark, published).row_counts()
+        sink(published).row_counts()
 
     os.remove(published / day_1)
     user = min(files(published, "dim_user"))
     (published / user).write_bytes(b"PAR1")
     with pytest.raises(SinkError, match=f"published files are lost: {day_1};"):
-        sink(spark, published).sales_sums()
+        sink(published).sales_sums()
     with pytest.raises(SinkError, match=r"could not count the published rows: .*[Pp]arquet"):
-        sink(spark, published).row_counts()
+        sink(published).row_counts()
 
-    sink(spark, published).publish(changes(spark, BEFORE, BEFORE, "p2", "p1"))
+    sink(published).publish(changes(spark, BEFORE, BEFORE, "p2", "p1"))
     assert read(published) == expected(BEFORE)
 
 
@@ -363,7 +364,7 @@ def test_a_publish_that_does_not_follow_on_what_is_shown_is_refused(
     spark: SparkSession, published: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = (published / "_manifest.json").read_bytes(), files(published)
-    shown = sink(spark, published)
+    shown = sink(published)
     with pytest.raises(PublishRefusedError, match="it shows the publish p1, and the changes follow on p0"):
         shown.publish(changes(spark, BEFORE, AFTER, "p2", "p0"))
     with pytest.raises(PublishRefusedError, match="follow on an empty sink"):
@@ -392,17 +393,17 @@ def test_a_folder_with_files_of_others_is_left_alone(spark: SparkSession, tmp_pa
         path.parent.mkdir(parents=True)
         path.write_text("{}")
     with pytest.raises(SinkError, match=r"wrote: dim_user/part-00000-1.snappy.parquet, fact_sales/_delta_log;"):
-        sink(spark, tmp_path).publish(changes(spark, None, BEFORE, "p1", None))
+        sink(tmp_path).publish(changes(spark, None, BEFORE, "p1", None))
     found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert found - {".publish.lock"} == {"fact_sales/_delta_log/0.json", "dim_user/part-00000-1.snappy.parquet"}
 
 
-def test_a_broken_manifest_and_a_location_with_credentials_are_told(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_broken_manifest_and_a_location_with_credentials_are_told(tmp_path: Path) -> None:
     (tmp_path / "_manifest.json").write_text('{"publish_id": 1}')
     with pytest.raises(SinkError, match=r"_manifest.json: not the manifest of a publish \(.*publish_id.*delete this"):
-        sink(spark, tmp_path).shows()
+        sink(tmp_path).shows()
     with pytest.raises(ConfigError) as told:
-        ParquetSink(spark, ParquetSettings(path="s3a://key:canary@bucket/folder"))
+        ParquetSink(ParquetSettings(path="s3a://key:canary@bucket/folder"))
     assert "canary" not in str(told.value)
 
 
@@ -443,11 +444,14 @@ def test_on_s3_beside_the_files_of_each_table_is_a_manifest_for_copy(monkeypatch
             folder.confirm(manifest, [old])
 
 
-def test_files_of_another_form_than_declared_are_not_published(
-    spark: SparkSession, published: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # A session that does not let its timestamps be set: Spark writes INT96.
-    monkeypatch.setattr(spark_files, "TIMESTAMPS", "spark.sql.shuffle.partitions")
-    with pytest.raises(SinkError, match=r"created_at timestamp\[ns\] instead of created_at timestamp\[us, tz=UTC\]"):
-        sink(spark, published).publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
+def test_files_of_another_form_than_declared_are_not_published(spark: SparkSession, published: Path) -> None:
+    setting = "spark.sql.parquet.outputTimestampType"
+    spark.conf.set(setting, "INT96")  # as in a session that refuses what is needed
+    try:
+        with pytest.raises(
+            SinkError, match=r"created_at timestamp\[ns\] instead of created_at timestamp\[us, tz=UTC\]"
+        ):
+            sink(published).publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
+    finally:
+        spark.conf.set(setting, NEEDED[setting])
     assert read(published) == expected(BEFORE)

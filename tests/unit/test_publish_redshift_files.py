@@ -20,10 +20,8 @@ def test_files_have_exactly_the_columns_of_their_table_in_its_order_with_times_i
     spark: SparkSession, tmp_path: Path
 ) -> None:
     row = ("o1", 1, date(2024, 5, 1), MOMENT, None, "S1", 2, Decimal("0.0001"), Decimal("12.3400"), "EUR", MOMENT, "r")
-    before = spark.conf.get("spark.sql.parquet.outputTimestampType")
     frame = spark.createDataFrame([row], FACT_SALES.schema)
-    files, rows = write_files(spark, frame, str(tmp_path / "rows"))
-    assert spark.conf.get("spark.sql.parquet.outputTimestampType") == before
+    files, rows = write_files(frame, str(tmp_path / "rows"))
     [(path, size)] = files.items()
     assert (rows, size) == (1, Path(path).stat().st_size)
     found = pq.read_table(path)
@@ -51,4 +49,4 @@ def test_files_have_exactly_the_columns_of_their_table_in_its_order_with_times_i
 
 def test_a_frame_without_rows_leaves_no_file_to_load(spark: SparkSession, tmp_path: Path) -> None:
     empty = spark.createDataFrame([], FACT_SALES.schema)
-    assert write_files(spark, empty, str(tmp_path / "rows")) == ({}, 0)
+    assert write_files(empty, str(tmp_path / "rows")) == ({}, 0)

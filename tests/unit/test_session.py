@@ -41,8 +41,8 @@ def test_what_is_not_in_force_is_put_in_force(spark: SparkSession) -> None:
     wrong = {
         "spark.sql.session.timeZone": "America/New_York",
         "spark.sql.ansi.enabled": "false",
-        "spark.sql.variant.allowDuplicateKeys": "true",
         "spark.sql.datetime.java8API.enabled": "false",
+        "spark.sql.parquet.outputTimestampType": "INT96",
     }
     assert wrong.keys() == NEEDED.keys()
     try:
@@ -87,6 +87,8 @@ def test_little_data_has_settings_of_its_own_for_as_long_as_it_takes(refused: se
     with light_queries(session):  # type: ignore[arg-type]
         assert session.conf.values == {**kept, **light}
     assert session.conf.values == of_the_user
+    with light_queries(session, when=False):  # type: ignore[arg-type]
+        assert session.conf.values == of_the_user
 
 
 def test_spark_takes_the_settings_for_little_data(spark: SparkSession) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
@@ -46,6 +49,17 @@ def test_what_cannot_be_added_is_told_with_all_differences(warehouse: Warehouse)
     assert "dim_product.sku: declared string, found int" in str(caught.value)
     assert "dim_product.run_id: declared string, found nothing" in str(caught.value)
     assert dict(warehouse.read(DIM_PRODUCT).dtypes) == {"sku": "int", "name": "string"}
+
+
+def test_every_reader_finds_times_to_the_microsecond_also_those_far_ahead(warehouse: Warehouse) -> None:
+    table = replace(DIM_PRODUCT, columns="sku STRING NOT NULL, at TIMESTAMP")
+    warehouse.create([table])
+    moments = {"first": datetime(1900, 1, 1, tzinfo=UTC), "last": datetime(9999, 12, 31, 23, 59, 59, 999999, UTC)}
+    for sku, moment in moments.items():
+        warehouse.append(table, warehouse.spark.sql(f"SELECT '{sku}' AS sku, TIMESTAMP'{moment}' AS at"))
+    found = pa.concat_tables(map(pq.read_table, Path(warehouse.location, table.name).glob("*.parquet")))
+    assert found.schema.field("at").type == pa.timestamp("us", tz="UTC")
+    assert {row["sku"]: row["at"] for row in found.to_pylist()} == moments
 
 
 def test_rows_are_counted_by_table(warehouse: Warehouse) -> None:
