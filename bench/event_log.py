@@ -9,16 +9,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-FILES_READ = "number of files read"
+FILES_READ, SIZE_READ = "number of files read", "size of files read"
 SCAN = "Scan parquet"
 
 
 @dataclass
 class Reads:
-    """Bytes that tasks read, and the files that scans of each table chose."""
+    """The files that scans of each table chose, and their bytes, though of most files a scan reads some columns only.
 
-    bytes: int = 0
+    What tasks tell of the bytes that they read leaves out what Parquet reads in threads of its own.
+    """
+
     files: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
 
 
 def settings(folder: Path) -> list[str]:
@@ -31,17 +34,17 @@ def settings(folder: Path) -> list[str]:
 def reads(folder: Path) -> Reads:
     """What the run read whose log is in the folder."""
     found = Reads()
-    tables: dict[int, str] = {}
+    counted: dict[int, tuple[Counter[str], str]] = {}
     for event in _events(folder):
         kind = event["Event"].rpartition(".")[2]
-        if kind == "SparkListenerTaskEnd":
-            found.bytes += event.get("Task Metrics", {}).get("Input Metrics", {}).get("Bytes Read", 0)
-        elif kind in ("SparkListenerSQLExecutionStart", "SparkListenerSQLAdaptiveExecutionUpdate"):
-            tables.update(_scans(event["sparkPlanInfo"]))
+        if kind in ("SparkListenerSQLExecutionStart", "SparkListenerSQLAdaptiveExecutionUpdate"):
+            by_metric = {FILES_READ: found.files, SIZE_READ: found.bytes}
+            counted.update((number, (by_metric[name], table)) for number, name, table in _scans(event["sparkPlanInfo"]))
         elif kind == "SparkListenerDriverAccumUpdates":
             for metric, value in event["accumUpdates"]:
-                if metric in tables:
-                    found.files[tables[metric]] += value
+                if metric in counted:
+                    total, table = counted[metric]
+                    total[table] += value
     return found
 
 
@@ -81,11 +84,12 @@ def _events(folder: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, lines)
 
 
-def _scans(plan: dict[str, Any]) -> Iterator[tuple[int, str]]:
-    """The metric of each scan of a Delta table that counts files, and the table's folder."""
+def _scans(plan: dict[str, Any]) -> Iterator[tuple[int, str, str]]:
+    """The metrics of each scan of a Delta table that are about its files, with their names and the table's folder."""
     location = plan.get("metadata", {}).get("Location", "")
     if plan["nodeName"].startswith(SCAN) and location.startswith(("Prepared", "Tahoe")):
         table = location.partition("[")[2].partition("]")[0].partition(",")[0].rstrip("/").rpartition("/")[2]
-        yield from ((metric["accumulatorId"], table) for metric in plan["metrics"] if metric["name"] == FILES_READ)
+        about_files = (metric for metric in plan["metrics"] if metric["name"] in (FILES_READ, SIZE_READ))
+        yield from ((metric["accumulatorId"], metric["name"], table) for metric in about_files)
     for child in plan["children"]:
         yield from _scans(child)

@@ -9,8 +9,8 @@ Three questions, each answered by the orders job in processes of their own:
 - a load of `--scale` beside a load of a quarter of it;
 - `--days` daily runs in a row into one warehouse, each with a day's new orders and corrections of the day before.
 
-Of each run what it read (bytes, and files by table, from Spark's event log) and what each of its MERGEs rewrote (files
-removed, deletion vectors added, files added, from Delta's log). Writes growth.md and daily.csv to the folder for
+Of each run what it read (files by table and their bytes, from Spark's event log) and what each of its MERGEs rewrote
+(files removed, deletion vectors added, files added, from Delta's log). Writes growth.md and daily.csv to the folder for
 results.
 """
 
@@ -135,10 +135,10 @@ def of_days(job: Job, days: int) -> Iterator[str]:
         runs.append(job.run(f"day {day + 1}", landing / "*", "daily"))
     with (job.work / "daily.csv").open("w", encoding="utf-8", newline="") as stream:
         table = csv.writer(stream)
-        table.writerow(("day", "wall_s", "cpu_s", "bytes_read", "files_read"))
+        table.writerow(("day", "wall_s", "cpu_s", "bytes_of_files", "files_read"))
         for day, run in enumerate(runs, 1):
             took = (round(run.measured.wall_s, 1), round(run.measured.cpu_s, 1))
-            table.writerow((day, *took, run.read.bytes, run.read.files.total()))
+            table.writerow((day, *took, run.read.bytes.total(), run.read.files.total()))
     third = runs[2].measured.wall_s
     for day in (3, days // 2, days):
         run = runs[day - 1]
@@ -154,10 +154,10 @@ def _row(runs: Sequence[Run]) -> str:
     last = runs[-1]
     files = " ".join(f"{table} {count}" for table, count in sorted(last.read.files.items()) if count)
     merges = " ".join(f"{table} {'/'.join(map(str, counts))}" for table, counts in sorted(last.merges.items()))
-    return f"{_wall(runs):.1f} | {cpu:.1f} | {last.read.bytes / 1e6:.1f} | {files} | {merges}"
+    return f"{_wall(runs):.1f} | {cpu:.1f} | {last.read.bytes.total() / 1e6:.1f} | {files} | {merges}"
 
 
-HEADER = "run | wall s | CPU s | MB read | files read | MERGE: files removed/deletion vectors/files added | ratio"
+HEADER = "run | wall s | CPU s | MB of files | files read | MERGE: files removed/deletion vectors/files added | ratio"
 QUESTIONS = ("tables", "input", "days")
 
 
