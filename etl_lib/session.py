@@ -24,12 +24,14 @@ DELTA = {
 NEEDED = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.ansi.enabled": "true",
+    "spark.sql.variant.allowDuplicateKeys": "false",
     "spark.sql.datetime.java8API.enabled": "true",
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
 }
-"""Settings of the session that results depend on: times are UTC, bad casts fail, the dates of a replacement go
-through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left out, and files have times in
-microseconds: Spark's own INT96 is nanoseconds to many readers, which bend what is later than 2262."""
+"""Settings of the session that results depend on: times are UTC, bad casts fail, duplicate keys of a variant are
+refused, the dates of a replacement go through `LocalDate`, as `java.sql.Date` lacks the days that Java's own zone left
+out, and files have times in microseconds: Spark's own INT96 is nanoseconds to many readers, which bend what is later
+than 2262."""
 
 
 LIGHT = {

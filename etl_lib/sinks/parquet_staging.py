@@ -150,7 +150,8 @@ def _check_columns(relation: Relation, found: pa.Schema) -> None:
         wrong = [f"{has} instead of {wanted}" for has, wanted in zip(written, declared, strict=False) if has != wanted]
         raise SinkError(
             f"{relation.name}: Spark wrote {len(written)} columns where {len(declared)} are declared, "
-            f"{', '.join(wrong) or 'the first of them right'}; check what the session sets for spark.sql.parquet.*"
+            f"{', '.join(wrong) or 'the first of them right'}; check what the session sets for "
+            "spark.sql.parquet.outputTimestampType and spark.sql.parquet.*"
         )
 
 

@@ -41,6 +41,7 @@ def test_what_is_not_in_force_is_put_in_force(spark: SparkSession) -> None:
     wrong = {
         "spark.sql.session.timeZone": "America/New_York",
         "spark.sql.ansi.enabled": "false",
+        "spark.sql.variant.allowDuplicateKeys": "true",
         "spark.sql.datetime.java8API.enabled": "false",
         "spark.sql.parquet.outputTimestampType": "INT96",
     }
