@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SAMPLE_S = 0.2
+SAMPLE_S = 0.5
 ORPHANS_END_WITHIN_S = 10
 PROC = Path("/proc")
 PR_SET_CHILD_SUBREAPER = 36
@@ -24,10 +24,8 @@ class Measured:
     """Seconds of wall and CPU, and peak resident memory in MB.
 
     The CPU time is that of all processes. The memory is the greatest sum over all processes that lived at the same
-    time, looked at every 0.2 s; pages that two of them share count twice. Each counts with the less of what it has and
-    what it had one look before: a process that has just been forked off has its parent's memory for a moment, and a
-    JVM forks to start the smallest command. It is never less than the peak of the largest process, and where there is
-    no /proc it is that.
+    time, looked at twice a second; a page that several of them share counts in parts, so once (Linux: `Pss`). It is
+    never less than the peak of the largest process, and where there is no /proc it is that.
     """
 
     wall_s: float
@@ -76,7 +74,7 @@ def _usages_of_orphans() -> list[os.struct_rusage]:  # type: ignore[name-defined
 
 
 class _MemorySampler:
-    """The greatest sum of resident memory, in bytes, of this process's descendants while it is open."""
+    """The greatest sum of the memory, in bytes, of this process's descendants while it is open."""
 
     def __init__(self) -> None:
         self.peak = 0
@@ -92,28 +90,28 @@ class _MemorySampler:
         self._thread.join()
 
     def _sample(self) -> None:
-        before: dict[int, int] = {}
         while not self._ended.wait(SAMPLE_S):
-            now = _memory_of_descendants(os.getpid())
-            self.peak = max(self.peak, sum(min(memory, before.get(process, 0)) for process, memory in now.items()))
-            before = now
+            self.peak = max(self.peak, sum(map(_memory, _descendants(os.getpid()))))
 
 
-def _memory_of_descendants(ancestor: int) -> dict[int, int]:
-    """The resident memory, in bytes, of each process that descends from this one."""
+def _descendants(ancestor: int) -> list[int]:
+    """The processes that descend from this one."""
     children: dict[int, list[int]] = {}
-    pages: dict[int, int] = {}
     for stat in PROC.glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has just ended
-            # A name, in parentheses, may hold anything. After it come the state, the parent and, 22nd, resident pages.
-            fields = stat.read_text(errors="replace").rpartition(")")[2].split()
-            process = int(stat.parent.name)
-            children.setdefault(int(fields[1]), []).append(process)
-            pages[process] = int(fields[21])
-    found: dict[int, int] = {}
-    left = list(children.get(ancestor, ()))
-    while left:
-        process = left.pop()
-        found[process] = pages[process] * os.sysconf("SC_PAGE_SIZE")
-        left += children.get(process, ())
+            # A name, in parentheses, may hold anything. After it come the state and the parent.
+            parent = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(children.get(ancestor, ()))
+    for process in found:  # grows as it is walked
+        found += children.get(process, ())
     return found
+
+
+def _memory(process: int) -> int:
+    """The bytes of memory that a process has, of a shared page its part."""
+    with contextlib.suppress(OSError):  # it has just ended
+        for line in (PROC / str(process) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) << 10
+    return 0

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 from etl_lib.errors import SchemaError
 from etl_lib.json_files import RECORD_COLUMNS
 from etl_lib.landing import WHOLE, LandingFile, first_lines, read_text
+from etl_lib.local_rows import local_rows
 
 register_pickle_by_value(sys.modules[__name__])
 
@@ -75,7 +76,7 @@ def read_csv_records(spark: SparkSession, files: Sequence[LandingFile], columns:
     names = list(columns)
     fields = ", ".join(f"`{name}`: STRING" for name in names)
     if not files:
-        return spark.createDataFrame([], f"{RECORD_COLUMNS}, given STRUCT<{fields}>")
+        return local_rows(spark, [], f"{RECORD_COLUMNS}, given STRUCT<{fields}>")
 
     def parse(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:

@@ -6,9 +6,10 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.batch import Batch
+from etl_lib.local_rows import held
 from etl_lib.merge import insert_all, inserting, merge, update_all
 from etl_lib.schemas import DIM_PRODUCT, DIM_USER
-from etl_lib.stage import Stage, held
+from etl_lib.stage import Stage
 
 DIMENSIONS = {"users": DIM_USER, "products": DIM_PRODUCT}
 

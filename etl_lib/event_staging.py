@@ -20,6 +20,7 @@ from etl_lib.event_batch import SET_ASIDE, VALID, EventBatch, EventStage, count_
 from etl_lib.event_records import DATASETS, PAY_COLUMNS, parse_pays, parse_plain_views, parse_views
 from etl_lib.judge import holds_all, judge
 from etl_lib.landing import LandingFile, collected, is_blank, landing_files, read_text
+from etl_lib.local_rows import local_rows
 from etl_lib.run import Run
 from etl_lib.schemas import ETL_EVENTS
 from etl_lib.stage import BLANK, HEADER, kept_text, stage_columns
@@ -95,7 +96,7 @@ def _sources(run: Run, files: Files, layouts: Sequence[Layout]) -> Iterator[_Sou
 
 
 def _all_of(run: Run, parts: Sequence[DataFrame]) -> DataFrame:
-    nothing = stage_columns(run.spark.createDataFrame([], "dataset STRING"), ETL_EVENTS)
+    nothing = stage_columns(local_rows(run.spark, [], "dataset STRING"), ETL_EVENTS)
     return reduce(DataFrame.unionByName, parts, nothing)
 
 

@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from etl_lib.aggregates import daily_sales
 from etl_lib.dimensions import DIMENSIONS
 from etl_lib.ledger import APPLYING, DONE
+from etl_lib.local_rows import local_rows
 from etl_lib.schemas import (
     ALL_TABLES,
     DAILY_SALES,
@@ -244,7 +245,7 @@ FEATURES = Subject(
 
 def staged_unfinished(warehouse: Warehouse) -> DataFrame:
     """The staged runs that were cut off."""
-    return warehouse.spark.createDataFrame([(found.run_id,) for found in unfinished(warehouse)], "run_id STRING")
+    return local_rows(warehouse.spark, [(found.run_id,) for found in unfinished(warehouse)], "run_id STRING")
 
 
 CUT_OFF = Subject(

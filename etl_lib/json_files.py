@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.config import Layout
 from etl_lib.landing import FILE_COLUMNS, WHOLE, LandingFile, first_lines, read_text
+from etl_lib.local_rows import local_rows
 
 # Executors need not have this package: the functions that run there travel with the query.
 register_pickle_by_value(sys.modules[__name__])
@@ -41,7 +42,7 @@ def read_json_records(spark: SparkSession, files: Sequence[LandingFile], layout:
     if arrays:
         parts.append(_elements(read_text(spark, sorted(arrays, key=lambda file: file.path), whole=True)))
     if not parts:
-        return spark.createDataFrame([], RECORD_COLUMNS)
+        return local_rows(spark, [], RECORD_COLUMNS)
     return parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
 
 

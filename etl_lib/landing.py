@@ -17,6 +17,7 @@ from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.errors import ConfigError, InputError, LakehouseError
+from etl_lib.local_rows import local_rows
 
 _GLOB = re.compile(r"[*?\[{]")
 _SPECIAL = re.compile(r"([\\*?\[\]{}])")
@@ -63,7 +64,7 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
         if error.getCondition() != "PATH_NOT_FOUND":
             raise
         if _GLOB.search(location):
-            return spark.createDataFrame([], FILE_COLUMNS)
+            return local_rows(spark, [], FILE_COLUMNS)
         raise ConfigError(f"{setting}: there is no file or folder {location}") from None
     return files
 

@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from etl_lib.batch import Counted
+from etl_lib.local_rows import local_rows
 from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, PUBLISHED_TABLES, Table
 from etl_lib.sinks.relations import Publish
@@ -59,7 +60,7 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
         "outcomes MAP<STRING, BIGINT>, metrics STRING, versions_before MAP<STRING, BIGINT>, "
         "versions_after MAP<STRING, BIGINT>, message STRING"
     )
-    row = warehouse.spark.createDataFrame(values, columns).withColumns(
+    row = local_rows(warehouse.spark, values, columns).withColumns(
         {"started_at": F.col("started").cast("timestamp"), "ended_at": F.current_timestamp()}
     )
     _write(warehouse, ETL_RUNS, row, manifest.run_id, again=again)
@@ -141,7 +142,7 @@ def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, 
     times = [field.name for field in table.schema if isinstance(field.dataType, TimestampType)]
     numbers = dict.fromkeys(times, "BIGINT")
     columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in table.schema)
-    found = warehouse.spark.createDataFrame([tuple(map(_in_micros, row)) for row in rows], columns)
+    found = local_rows(warehouse.spark, [tuple(map(_in_micros, row)) for row in rows], columns)
     warehouse.append(table, found.withColumns({name: F.timestamp_micros(name) for name in times}))
 
 
@@ -180,7 +181,7 @@ def write_rule_results(stage: Stage, results: Sequence[RuleResult], *, again: bo
     """Write the results of a run; `again` replaces those of a first try."""
     values = [(r.dataset, r.rule, r.severity, r.checked, r.failed, list(r.samples)) for r in results]
     columns = "dataset STRING, rule STRING, severity STRING, checked BIGINT, failed BIGINT, samples ARRAY<STRING>"
-    rows = stage.warehouse.spark.createDataFrame(values, columns).withColumns(
+    rows = local_rows(stage.warehouse.spark, values, columns).withColumns(
         {"run_id": F.lit(stage.run_id), "checked_at": F.current_timestamp()}
     )
     _write(stage.warehouse, DQ_RESULTS, rows, stage.run_id, again=again)

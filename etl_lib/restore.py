@@ -18,6 +18,7 @@ from pyspark.sql import functions as F
 from etl_lib.causes import is_missing_version
 from etl_lib.errors import RestoreError
 from etl_lib.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, write_run
+from etl_lib.local_rows import local_rows
 from etl_lib.merge import merge
 from etl_lib.run import Run, step
 from etl_lib.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE, Table
@@ -133,7 +134,7 @@ def _mark_undone(warehouse: Warehouse, run_ids: Collection[str], message: str) -
     for manifest in cut_off_runs(warehouse):
         if manifest.run_id in run_ids:
             write_run(warehouse, RunEntry(manifest, UNDONE, {}, manifest.versions, {}, message), again=True)
-    marked = warehouse.spark.createDataFrame([(found,) for found in run_ids], "run_id STRING")
+    marked = local_rows(warehouse.spark, [(found,) for found in run_ids], "run_id STRING")
     source = marked.withColumns({"status": F.lit(UNDONE), "message": F.lit(message)})
     changed = "WHEN MATCHED THEN UPDATE SET t.status = s.status, t.message = s.message"
     merge(warehouse, ETL_RUNS, source, on="t.run_id = s.run_id", clauses=[changed])

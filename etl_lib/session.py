@@ -38,8 +38,10 @@ LIGHT = {
     "spark.sql.codegen.wholeStage": "false",
     "spark.sql.codegen.factoryMode": "NO_CODEGEN",
     "spark.sql.adaptive.enabled": "false",
+    "spark.sql.shuffle.partitions": "2",
 }
-"""Settings for queries over little data: to compile each and to plan it again costs more than it saves."""
+"""Settings for queries over little data: to compile each and to plan it again costs more than it saves, and without
+planning again a cluster's 200 partitions would each be a task."""
 
 
 def open_session(spark_settings: Mapping[str, str]) -> SparkSession:

@@ -18,6 +18,7 @@ from pyspark.sql.types import DataType
 
 from etl_lib.errors import PlanError
 from etl_lib.landing import LandingFile
+from etl_lib.local_rows import held, local_rows
 from etl_lib.outcomes import APPLIED
 from etl_lib.schemas import ETL_RUNS, ETL_STAGE, Table
 from etl_lib.warehouse import Warehouse
@@ -86,11 +87,6 @@ class Stage:
         )
 
 
-def held(rows: DataFrame) -> DataFrame:
-    """These rows as values in the plan of each query; for few, as they pass through the driver."""
-    return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema)
-
-
 def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
     """A compared batch in the columns of etl_stage; only a rejected record keeps its raw text."""
     packed = batch.withColumns(
@@ -113,7 +109,7 @@ def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, r
     """One row a file that was read, also for a file without any record."""
     values = [(run_id, dataset, FILE, file.path, file.size, file.modified_at) for file in files]
     columns = "run_id STRING, dataset STRING, outcome STRING, source_file STRING, source_size BIGINT, micros BIGINT"
-    rows = spark.createDataFrame(values, columns)
+    rows = local_rows(spark, values, columns)
     return stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")), ETL_STAGE)
 
 
@@ -121,7 +117,7 @@ def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFr
     """Write all parts and the manifest in one commit."""
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"
-    head = stage_columns(warehouse.spark.createDataFrame([row], columns), ETL_STAGE)
+    head = stage_columns(local_rows(warehouse.spark, [row], columns), ETL_STAGE)
     warehouse.append(ETL_STAGE, reduce(DataFrame.unionByName, parts, head))
     return Stage(warehouse, manifest.run_id)
 

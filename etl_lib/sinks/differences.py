@@ -12,6 +12,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.causes import is_missing_version
+from etl_lib.local_rows import local_rows
 from etl_lib.schemas import DIM_ORDER, FACT_SALES, SALES_TABLES
 from etl_lib.sinks.changes import Change
 from etl_lib.sinks.relations import RELATIONS, Relation
@@ -107,5 +108,5 @@ def _differing_rows(before: DataFrame, now: DataFrame) -> DataFrame:
 def _local(relation: Relation, snapshot: DataFrame, keys: Collection[object]) -> DataFrame:
     """Keys as a frame that is held in memory and sent to where the rows are."""
     kind = snapshot.schema[relation.group].dataType.simpleString()
-    frame = snapshot.sparkSession.createDataFrame([(key,) for key in keys], f"{relation.group} {kind}")
+    frame = local_rows(snapshot.sparkSession, [(key,) for key in keys], f"{relation.group} {kind}")
     return F.broadcast(frame)

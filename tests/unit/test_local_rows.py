@@ -1,0 +1,58 @@
+"""Few rows in the plan of a query: exact values, and no job for them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from pyspark.sql import SparkSession
+
+from etl_lib.local_rows import held, local_rows
+
+COLUMNS = (
+    "text STRING, number BIGINT, money DECIMAL(18,4), day DATE, at TIMESTAMP, flag BOOLEAN, names ARRAY<STRING>, "
+    "counts MAP<STRING, BIGINT>, pair STRUCT<a: STRING, b: INT>"
+)
+FULL = (
+    'it\'s "quoted" \\ \u20ac \U0001f600\n',
+    2**63 - 1,
+    Decimal("99999999999999.9999"),
+    date(9999, 12, 31),
+    datetime(1900, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
+    True,
+    ["b", None, "a"],
+    {"k": 1, "": None},
+    (None, -1),
+)
+
+
+def test_values_come_back_as_they_were_given(spark: SparkSession) -> None:
+    nothing = (None,) * len(FULL)
+    rows = local_rows(spark, [FULL, nothing], COLUMNS)
+
+    (full, empty) = rows.selectExpr("* EXCEPT (at)", "unix_micros(at) AS at").collect()
+
+    micros = -2_208_988_800_000_000 + 1
+    assert full.asDict(recursive=True) == {
+        **dict(zip(("text", "number", "money", "day"), FULL[:4], strict=True)),
+        "flag": True,
+        "names": ["b", None, "a"],
+        "counts": {"k": 1, "": None},
+        "pair": {"a": None, "b": -1},
+        "at": micros,
+    }
+    assert tuple(empty) == nothing
+    assert rows.schema == spark.createDataFrame([], COLUMNS).schema
+
+
+def test_no_rows_have_the_columns_too(spark: SparkSession) -> None:
+    rows = local_rows(spark, [], COLUMNS)
+    assert rows.collect() == []
+    assert rows.schema == spark.createDataFrame([], COLUMNS).schema
+
+
+def test_rows_are_values_in_the_plan(spark: SparkSession) -> None:
+    for rows in (local_rows(spark, [("a", 1)], "text STRING, number BIGINT"), held(spark.range(3).selectExpr("id * 2"))):
+        plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]
+        assert "LocalTableScan" in plan
+        assert "RDD" not in plan
