@@ -52,7 +52,10 @@ def test_no_rows_have_the_columns_too(spark: SparkSession) -> None:
 
 
 def test_rows_are_values_in_the_plan(spark: SparkSession) -> None:
-    for rows in (local_rows(spark, [("a", 1)], "text STRING, number BIGINT"), held(spark.range(3).selectExpr("id * 2"))):
+    for rows in (
+        local_rows(spark, [("a", 1)], "text STRING, number BIGINT"),
+        held(spark.range(3).selectExpr("id * 2")),
+    ):
         plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]
         assert "LocalTableScan" in plan
         assert "RDD" not in plan
