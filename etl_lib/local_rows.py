@@ -6,6 +6,7 @@ by the driver.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -14,14 +15,30 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
 
 def local_rows(spark: SparkSession, values: Iterable[Sequence[Any]], columns: str) -> DataFrame:
-    """One row for each of the `values`, which have a value for each of the `columns` (DDL)."""
+    """One row for each of the `values`, which have a value for each of the `columns` (DDL).
+
+    What of a text is no character, as of an argument that was not UTF-8, becomes U+FFFD.
+    """
     schema = cast("StructType", StructType.fromDDL(columns))
     types = to_arrow_schema(schema)
     rows = list(values)
-    arrays = [pa.array([row[at] for row in rows], field.type) for at, field in enumerate(types)]
+    arrays = [pa.array([_of_characters(row[at]) for row in rows], field.type) for at, field in enumerate(types)]
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=types), schema)
+
+
+def _of_characters(value: Any) -> Any:
+    """A value whose texts can all be encoded."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_of_characters(name): _of_characters(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_of_characters, value))
+    return value
 
 
 def held(rows: DataFrame) -> DataFrame:

@@ -45,6 +45,13 @@ def test_values_come_back_as_they_were_given(spark: SparkSession) -> None:
     assert rows.schema == spark.createDataFrame([], COLUMNS).schema
 
 
+def test_what_is_no_character_is_replaced(spark: SparkSession) -> None:
+    odd, columns = "a\udcffb\ud83d", "text STRING, texts ARRAY<STRING>, named MAP<STRING, STRING>"
+    rows = local_rows(spark, [(odd, (odd,), {odd: odd})], columns)
+    shown = "a\ufffdb\ufffd"
+    assert [tuple(row) for row in rows.collect()] == [(shown, [shown], {shown: shown})]
+
+
 def test_no_rows_have_the_columns_too(spark: SparkSession) -> None:
     rows = local_rows(spark, [], COLUMNS)
     assert rows.collect() == []
