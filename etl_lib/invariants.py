@@ -303,15 +303,17 @@ def askable(tables: Collection[Table]) -> list[Subject]:
 def find_violations(warehouse: Warehouse, subjects: Sequence[Subject], samples: int) -> dict[str, Violations]:
     """What breaks the invariants of the subjects, by their names; those that hold are left out. One query.
 
-    `samples` is how many keys to collect of each: the least of so many buckets, so that no task holds more than these.
+    `samples` is how many keys to collect of each, from the ends of so many buckets: no task holds more than these, and
+    of two keys both are told, whichever buckets they fall into.
     """
     broken = reduce(DataFrame.unionByName, (_broken(warehouse, subject) for subject in subjects))
     bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
-    counted = broken.groupBy("name", bucket).agg(F.count("*").alias("rows"), F.min("key").alias("least")).collect()
+    ends = F.array(F.min("key"), F.max("key")).alias("ends")
+    counted = broken.groupBy("name", bucket).agg(F.count("*").alias("rows"), ends).collect()
     return {
         name: Violations(
             sum(row["rows"] for row in counted if row["name"] == name),
-            sorted(row["least"] for row in counted if row["name"] == name),
+            sorted({key for row in counted if row["name"] == name for key in row["ends"]})[:samples],
         )
         for name in sorted({row["name"] for row in counted})
     }
