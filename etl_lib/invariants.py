@@ -303,8 +303,8 @@ def askable(tables: Collection[Table]) -> list[Subject]:
 def find_violations(warehouse: Warehouse, subjects: Sequence[Subject], samples: int) -> dict[str, Violations]:
     """What breaks the invariants of the subjects, by their names; those that hold are left out. One query.
 
-    `samples` is how many keys to collect of each, from the ends of so many buckets: no task holds more than these, and
-    of two keys both are told, whichever buckets they fall into.
+    `samples` is how many keys to tell of each: the least among the ends of so many buckets. No task holds more than two
+    keys of a bucket, and two keys are both told although they share one (if so many are asked for).
     """
     broken = reduce(DataFrame.unionByName, (_broken(warehouse, subject) for subject in subjects))
     bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
