@@ -7,7 +7,8 @@
 #
 #   ./spark-submit.sh --with s3,postgres jobs/orders.py     fetches (once) and uses the jars for S3 and the driver for PostgreSQL
 #
-# Without --with, a Spark set up here asks the job's configuration what it needs. A cluster brings its own.
+# A Spark set up here asks the job's configuration what it needs: jars, without --with, and options of Java that suit the
+# amount of data (etl_lib/launch.py). A cluster brings its own.
 set -euo pipefail
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -55,9 +56,12 @@ spark_at_hand() { # prints its spark-submit
   return 1
 }
 
-add_jars() { # of --with, or else of what the configuration names
-  local jars class_path=""
-  [[ -n "$with" ]] || with="$("$venv/bin/python" -m etl_lib.extra_jars "${args[@]}" </dev/null)"
+adapt_to_job() { # jars: those of --with, or else those that the configuration asks for; options of Java: as its data ask for
+  local told asked_for java_options="" jars class_path=""
+  told="$("$venv/bin/python" -m etl_lib.launch "${args[@]}" </dev/null)"
+  { read -r asked_for && read -r java_options; } <<<"$told" || true # an empty last line is not there
+  [[ -z "$java_options" ]] || args=(--conf "spark.driver.defaultJavaOptions=$java_options" "${args[@]}")
+  with="${with:-$asked_for}"
   for jars in ${with//,/ }; do
     "$root/deploy/setup.sh" jars "$jars" </dev/null
     class_path+="${class_path:+:}$venv/jars-$jars/*"
@@ -72,7 +76,7 @@ use_own_spark() {
   export PYSPARK_PYTHON="$venv/bin/python" PYSPARK_DRIVER_PYTHON="$venv/bin/python"
   export SPARK_CONF_DIR="${SPARK_CONF_DIR:-$root/deploy/spark}" # on the class path, so that log4j2 finds its file without quoting
   export SPARK_LOCAL_IP="${SPARK_LOCAL_IP:-127.0.0.1}"
-  add_jars
+  adapt_to_job
   [[ -z "${ORDERS_DRIVER_MEMORY:-}" ]] || args=(--driver-memory "$ORDERS_DRIVER_MEMORY" "${args[@]}")
 }
 

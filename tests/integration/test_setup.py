@@ -51,7 +51,7 @@ PYTHON = """#!/bin/bash
 case "$*" in
   *version_info*) echo 3.12 ;;
   "-c import ensurepip, venv") ;;
-  "-m etl_lib.extra_jars "*) echo "${NEEDS:-}" ;;
+  "-m etl_lib.launch "*) printf '%s\n' "${NEEDS:-}" "${JAVA:-}" ;;
   "-m venv --clear "*)
     venv="${@: -1}" spark="${@: -1}/lib/python3.12/site-packages/pyspark"
     rm -rf "$venv"
@@ -442,6 +442,17 @@ def test_the_configuration_tells_which_further_jars_a_job_needs(machine: Machine
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[:5] == [*class_path(machine, "s3"), "jobs/orders.py"]
+
+
+@pytest.mark.parametrize("needs", ["", "s3"])
+def test_the_data_of_a_job_tell_options_of_java_that_the_users_own_follow(machine: Machine, needs: str) -> None:
+    own = ("--driver-java-options", "-Xss4m")
+    done = machine.submit(*own, "jobs/orders.py", NEEDS=needs, JAVA="-XX:A=1 -XX:B=2")
+
+    assert done.returncode == 0, done.stderr
+    options = ["--conf", "spark.driver.defaultJavaOptions=-XX:A=1 -XX:B=2"]
+    jars = class_path(machine, needs) if needs else []
+    assert done.stdout.splitlines()[: len(jars) + 5] == [*jars, *options, *own, "jobs/orders.py"]
 
 
 def test_jars_that_do_not_exist_or_have_another_checksum_are_refused(machine: Machine) -> None:

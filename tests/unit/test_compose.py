@@ -6,12 +6,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
-from etl_lib.extra_jars import extra_jars
+from etl_lib.launch import extra_jars
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "deploy" / "compose"
@@ -111,7 +110,7 @@ def test_the_command_names_files_of_the_image_and_the_jars_that_the_set_up_pins(
     assert set(options[options.index("--exclude-packages") + 1].split(",")) == excluded
 
 
-def test_the_configuration_is_valid_and_needs_the_jars_that_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configuration_is_valid_and_needs_the_jars_that_are_fetched() -> None:
     environment = job_environment()
     settings = load_settings(Settings, SHOP, environment=environment)
     assert settings.sinks == ("parquet", "postgres")
@@ -121,9 +120,7 @@ def test_the_configuration_is_valid_and_needs_the_jars_that_are_fetched(monkeypa
     assert settings.publish.postgres.url == "jdbc:postgresql://postgres:5432/analytics"
     assert Path(settings.rules) == ROOT / "conf" / "rules.yaml"
     assert settings.spark["spark.hadoop.fs.s3a.endpoint"] == environment["AWS_ENDPOINT_URL"] == "http://minio:9000"
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert extra_jars(["jobs/orders.py", "--config", str(SHOP)]) == ["postgres", "s3"]
+    assert extra_jars(settings) == ["postgres", "s3"]
 
 
 def test_the_sample_files_that_are_mirrored_are_those_that_the_configuration_reads() -> None:

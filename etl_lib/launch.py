@@ -1,0 +1,119 @@
+"""What a job needs of the Spark that `spark-submit.sh` starts for it, as its configuration tells.
+
+    python -m etl_lib.launch jobs/orders.py --set warehouse=s3a://lake/orders
+
+Prints two lines: the sets of jars of deploy/setup.sh, separated by commas, and options of Java. A command line or
+configuration with a mistake needs nothing: the job tells the mistake. Nothing of Spark is imported, as every start
+waits for this.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from etl_lib.config import DEFAULT_CONFIG, Settings
+from etl_lib.config_file import load_settings
+from etl_lib.errors import ConfigError
+from etl_lib.lock import local_folder
+
+_PREFIXES = {"s3a://": "s3", "s3://": "s3", "jdbc:postgresql:": "postgres"}
+_GLOB = re.compile(r"[^/]*[*?\[{\\]")
+
+LITTLE_BYTES = 128 << 20
+"""So much input and warehouse together is read before Java's second compiler has paid for itself: docs/performance.md,
+"A small run", has what was measured below it and above."""
+MOST_FILES = 10_000
+"""More files than these are not looked at one by one: every start would wait for it."""
+FIRST_COMPILER_ONLY = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+"""The code cache is that of both compilers: a fifth of it, Java's own choice here, is soon full."""
+
+
+def settings_of(arguments: Sequence[str]) -> Settings | None:
+    """The settings that a command line of spark-submit gives its job; None when they have a mistake."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
+    parser.add_argument("--set", action="extend", nargs="+", default=[], dest="overrides")
+    try:
+        found, _ = parser.parse_known_args(arguments)
+        return load_settings(Settings, found.config, [one for one in found.overrides if "=" in one])
+    except (argparse.ArgumentError, ConfigError):
+        return None
+
+
+def extra_jars(settings: Settings) -> list[str]:
+    """The sets of jars beyond Spark's and Delta's own."""
+    texts = [text.lower() for text in _texts(settings)]
+    return sorted({jars for prefix, jars in _PREFIXES.items() for text in texts if text.startswith(prefix)})
+
+
+def java_options(settings: Settings) -> str:
+    """Options for the driver: with little data most of a run is code that runs once, not worth compiling twice.
+
+    What is not on this machine's disk, or comes while the job runs, is of unknown size and not little.
+    """
+    inputs = [getattr(settings.input, name) for name in type(settings.input).model_fields if name != "layout"]
+    folders = [_folder(location) for location in (settings.warehouse, *filter(None, inputs))]
+    if settings.sources.pulled or None in folders:
+        return ""
+    return FIRST_COMPILER_ONLY if _are_little(filter(None, folders)) else ""
+
+
+def _folder(location: str) -> Path | None:
+    """What holds the files of a location: itself or, of a glob, the folder above it; None when it is not on a disk."""
+    found = local_folder(location)
+    return None if found is None else Path(_GLOB.split(str(found), maxsplit=1)[0])
+
+
+def _are_little(places: Iterator[Path]) -> bool:
+    """Whether the files at some places, and in folders there, are few and their bytes at most LITTLE_BYTES."""
+    files = total = 0
+    for place in places:
+        for size in _sizes(place):
+            files, total = files + 1, total + size
+            if files > MOST_FILES or total > LITTLE_BYTES:
+                return False
+    return True
+
+
+def _sizes(place: Path) -> Iterator[int]:
+    """The bytes of a file, or of each file in a folder and its folders; none of what cannot be looked at."""
+    if place.is_file():
+        yield place.stat().st_size
+    for folder, _, names in os.walk(place):
+        for name in names:
+            try:
+                yield os.lstat(os.path.join(folder, name)).st_size
+            except OSError:
+                continue
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Every text of the settings."""
+    if isinstance(value, BaseModel):
+        value = dict(value)
+    if isinstance(value, dict):
+        value = value.values()
+    if isinstance(value, str):
+        yield value
+    elif hasattr(value, "__iter__"):
+        for part in value:
+            yield from _texts(part)
+
+
+def main() -> None:
+    """Print what the command line needs."""
+    settings = settings_of(sys.argv[1:])
+    jars, options = ("", "") if settings is None else (",".join(extra_jars(settings)), java_options(settings))
+    sys.stdout.write(f"{jars}\n{options}\n")
+
+
+if __name__ == "__main__":
+    main()
