@@ -2,9 +2,9 @@
 
     python -m etl_lib.launch jobs/orders.py --set warehouse=s3a://lake/orders
 
-Prints two lines: the sets of jars of deploy/setup.sh, separated by commas, and options of Java. A command line or
-configuration with a mistake needs nothing: the job tells the mistake. Nothing of Spark is imported, as every start
-waits for this.
+Prints two lines: the sets of jars of deploy/setup.sh, separated by commas, and options of Java, for the jobs of this
+project alone. A command line or configuration with a mistake needs nothing: the job tells the mistake. Nothing of Spark
+is imported, as every start waits for this.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError
 from etl_lib.lock import local_folder
 
+_JOBS = Path(__file__).resolve().parents[1] / "jobs"
 _PREFIXES = {"s3a://": "s3", "s3://": "s3", "jdbc:postgresql:": "postgres"}
 _GLOB = re.compile(r"[^/]*[*?\[{\\]")
 
@@ -34,6 +35,11 @@ MOST_FILES = 10_000
 """More files than these are not looked at one by one: every start would wait for it."""
 FIRST_COMPILER_ONLY = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 """The code cache is that of both compilers: a fifth of it, Java's own choice here, is soon full."""
+
+
+def is_job(arguments: Sequence[str]) -> bool:
+    """Whether a command line of spark-submit runs a job of this project: of another program the data are unknown."""
+    return any(name.endswith(".py") and Path(name).resolve().parent == _JOBS for name in arguments)
 
 
 def settings_of(arguments: Sequence[str]) -> Settings | None:
@@ -110,8 +116,10 @@ def _texts(value: Any) -> Iterator[str]:
 
 def main() -> None:
     """Print what the command line needs."""
-    settings = settings_of(sys.argv[1:])
-    jars, options = ("", "") if settings is None else (",".join(extra_jars(settings)), java_options(settings))
+    arguments = sys.argv[1:]
+    settings = settings_of(arguments)
+    jars = "" if settings is None else ",".join(extra_jars(settings))
+    options = java_options(settings) if settings is not None and is_job(arguments) else ""
     sys.stdout.write(f"{jars}\n{options}\n")
 
 

@@ -69,6 +69,11 @@ def test_a_mistake_needs_nothing_and_the_sample_one_compiler() -> None:
     assert told([JOB]) == ["", FIRST_COMPILER_ONLY]
 
 
+@pytest.mark.parametrize("program", ["bench/orders_plain.py", "shop.py", "--version"])
+def test_of_another_program_the_data_are_unknown(program: str) -> None:
+    assert told(["--conf", "a=b", program]) == ["", ""]
+
+
 def settings_with(folder: Path, **inputs: str) -> Settings:
     values = {"warehouse": f"{folder}/lake", "output": f"{folder}/out", "rules": "rules.yaml"}
     return Settings.model_validate({**values, "input": {"orders": f"{folder}/in", **inputs}})
