@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
 from etl_lib.outcomes import APPLIED, OUTCOMES
+from etl_lib.samples import sample
 from etl_lib.stage import BLANK, Stage
 from etl_lib.together import together
 
@@ -167,13 +168,11 @@ def drift_of(batch: Counted) -> Found:
 
 
 def sample_keys(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
-    """Keys that broke each rule: the least of each of `samples` buckets, so that no task holds more than these."""
+    """Up to so many keys of the records that broke a rule, by (dataset, rule)."""
     broken = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode("broken_rules").alias("rule"))
-    bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in broken.groupBy("dataset", "rule", bucket).agg(F.min("key").alias("least")).collect():
-        found.setdefault((row["dataset"], row["rule"]), []).append(row["least"])
-    return {rule: sorted(keys) for rule, keys in found.items()}
+    return {
+        (dataset, rule): found.keys for (dataset, rule), found in sample(broken, ["dataset", "rule"], samples).items()
+    }
 
 
 def records_read(read: Sequence[tuple[DataFrame, Observation]], count: Column, name: str, staged_records: int) -> int:

@@ -17,6 +17,7 @@ from etl_lib.aggregates import daily_sales
 from etl_lib.dimensions import DIMENSIONS
 from etl_lib.ledger import APPLYING, DONE
 from etl_lib.local_rows import local_rows
+from etl_lib.samples import Sampled, sample
 from etl_lib.schemas import (
     ALL_TABLES,
     DAILY_SALES,
@@ -55,14 +56,6 @@ class Subject:
     rows: Callable[[Warehouse], DataFrame]
     key: Sequence[str]
     invariants: tuple[Invariant, ...]
-
-
-@dataclass(frozen=True)
-class Violations:
-    """How many rows broke an invariant, with some of their keys."""
-
-    rows: int
-    samples: Sequence[str]
 
 
 def orders_and_lines(warehouse: Warehouse) -> DataFrame:
@@ -300,23 +293,10 @@ def askable(tables: Collection[Table]) -> list[Subject]:
     return [subject for subject in SUBJECTS if all(table in tables for table in subject.needs)]
 
 
-def find_violations(warehouse: Warehouse, subjects: Sequence[Subject], samples: int) -> dict[str, Violations]:
-    """What breaks the invariants of the subjects, by their names; those that hold are left out. One query.
-
-    `samples` is how many keys to tell of each: the least among the ends of so many buckets. No task holds more than two
-    keys of a bucket, and two keys are both told although they share one (if so many are asked for).
-    """
+def find_violations(warehouse: Warehouse, subjects: Sequence[Subject], samples: int) -> dict[str, Sampled]:
+    """The rows that break the invariants of the subjects, by their names; those that hold are left out. One query."""
     broken = reduce(DataFrame.unionByName, (_broken(warehouse, subject) for subject in subjects))
-    bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
-    ends = F.array(F.min("key"), F.max("key")).alias("ends")
-    counted = broken.groupBy("name", bucket).agg(F.count("*").alias("rows"), ends).collect()
-    return {
-        name: Violations(
-            sum(row["rows"] for row in counted if row["name"] == name),
-            sorted({key for row in counted if row["name"] == name for key in row["ends"]})[:samples],
-        )
-        for name in sorted({row["name"] for row in counted})
-    }
+    return {name: found for (name,), found in sorted(sample(broken, ["name"], samples).items())}
 
 
 def _broken(warehouse: Warehouse, subject: Subject) -> DataFrame:

@@ -173,14 +173,14 @@ def check(run: Run, tables: Sequence[Table]) -> None:
     asked = [invariant for subject in subjects for invariant in subject.invariants]
     run.metrics.update(
         invariants={one.name: violations[one.name].rows if one.name in violations else 0 for one in asked},
-        samples={name: list(found.samples) for name, found in violations.items()},
+        samples={name: list(found.keys) for name, found in violations.items()},
         not_checked=[one.name for subject in SUBJECTS if subject not in subjects for one in subject.invariants],
     )
     if violations:
         if not run.arguments.as_json:
             print_check(run.metrics, sys.stdout)
         told_all = "\n  ".join(
-            f"{one.name}: {violations[one.name].rows} ({one.says}), e.g. {', '.join(violations[one.name].samples[:3])}"
+            f"{one.name}: {violations[one.name].rows} ({one.says}), e.g. {', '.join(violations[one.name].keys[:3])}"
             for one in asked
             if one.name in violations
         )

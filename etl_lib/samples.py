@@ -1,0 +1,33 @@
+"""Which keys are told of the many that share something: few, the same ones each time, and not gathered in one task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+
+@dataclass
+class Sampled:
+    """How many rows a group has, and some of their keys in order."""
+
+    rows: int = 0
+    keys: list[str] = field(default_factory=list)
+
+
+def sample(rows: DataFrame, by: Sequence[str], samples: int) -> dict[tuple[str, ...], Sampled]:
+    """Count `rows` by the columns `by` (texts) and take up to `samples` of each group's keys, its `key`. One query.
+
+    The keys are the least among the ends of so many buckets: no task holds more than two keys of a bucket, and two keys
+    are both told although they share one (if so many are asked for).
+    """
+    bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
+    ends = F.array(F.min("key"), F.max("key")).alias("ends")
+    found: dict[tuple[str, ...], Sampled] = {}
+    for row in rows.groupBy(*by, bucket).agg(F.count("*").alias("rows"), ends).collect():
+        of_group = found.setdefault(tuple(row[name] for name in by), Sampled())
+        of_group.rows += row["rows"]
+        of_group.keys += row["ends"]
+    return {group: Sampled(each.rows, sorted(set(each.keys))[:samples]) for group, each in found.items()}
