@@ -91,12 +91,12 @@ def _are_little(places: Iterator[Path]) -> bool:
 
 def _sizes(place: Path) -> Iterator[int]:
     """The bytes of a file, or of each file in a folder and its folders; none of what cannot be looked at."""
-    if place.is_file():
-        yield place.stat().st_size
+    if os.path.isfile(place):  # unlike Path's, false also where nobody may look
+        yield os.stat(place).st_size
     for folder, _, names in os.walk(place):
         for name in names:
             try:
-                yield os.lstat(os.path.join(folder, name)).st_size
+                yield os.stat(os.path.join(folder, name)).st_size
             except OSError:
                 continue
 

@@ -97,6 +97,15 @@ def test_little_input_and_a_small_warehouse_are_compiled_once(few_bytes: Path) -
     assert java_options(settings) == ""
 
 
+def test_of_a_link_what_it_leads_to_is_counted(few_bytes: Path) -> None:
+    settings = settings_with(few_bytes)
+    (few_bytes / "large").write_text("x" * 100)
+    (few_bytes / "in/link").symlink_to(few_bytes / "large")
+    assert java_options(settings) == ""
+    (few_bytes / "large").unlink()
+    assert java_options(settings) == FIRST_COMPILER_ONLY
+
+
 def test_a_warehouse_that_grows_is_no_longer_little(few_bytes: Path) -> None:
     settings = settings_with(few_bytes)
     (few_bytes / "lake/t/part.parquet").write_text("x" * 20)
