@@ -14,7 +14,9 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from pydantic import BaseModel
@@ -34,7 +36,8 @@ LITTLE_BYTES = 128 << 20
 MOST_FILES = 10_000
 """More files than these are not looked at one by one: every start would wait for it."""
 FIRST_COMPILER_ONLY = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-"""The code cache is that of both compilers: a fifth of it, Java's own choice here, is soon full."""
+"""The code cache is that of both compilers: in a fifth of it, Java's own choice here, the same is compiled again and
+again."""
 
 
 def is_job(arguments: Sequence[str]) -> bool:
@@ -90,15 +93,15 @@ def _are_little(places: Iterator[Path]) -> bool:
 
 
 def _sizes(place: Path) -> Iterator[int]:
-    """The bytes of a file, or of each file in a folder and its folders; none of what cannot be looked at."""
-    if os.path.isfile(place):  # unlike Path's, false also where nobody may look
-        yield os.stat(place).st_size
-    for folder, _, names in os.walk(place):
-        for name in names:
-            try:
-                yield os.stat(os.path.join(folder, name)).st_size
-            except OSError:
-                continue
+    """The bytes of a file, or of each file in a folder and its folders; none of what nobody may look at or is gone."""
+    within = (os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
+    for file in chain([str(place)], within):
+        try:
+            found = os.stat(file)
+        except OSError:
+            continue
+        if S_ISREG(found.st_mode):
+            yield found.st_size
 
 
 def _texts(value: Any) -> Iterator[str]:

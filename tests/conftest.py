@@ -15,6 +15,7 @@ from pyspark.sql import SparkSession
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from etl_lib.launch import FIRST_COMPILER_ONLY  # noqa: E402
 from etl_lib.session import open_session  # noqa: E402
 from tests.job import FeatureJob, Job  # noqa: E402
 
@@ -24,9 +25,7 @@ time.tzset()
 
 TEST_SPARK = {
     "spark.master": "local[2]",
-    # With one compiler alone Java reserves so little for its code that it would compile the same again and again.
-    "spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m "
-    "-XX:+UseSerialGC",
+    "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC {FIRST_COMPILER_ONLY} -XX:+UseSerialGC",
     "spark.driver.memory": "2g",
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
