@@ -294,7 +294,10 @@ def askable(tables: Collection[Table]) -> list[Subject]:
 
 
 def find_violations(warehouse: Warehouse, subjects: Sequence[Subject], samples: int) -> dict[str, Sampled]:
-    """The rows that break the invariants of the subjects, by their names; those that hold are left out. One query."""
+    """The rows that break the invariants of the subjects, by their names; those that hold are left out. One query.
+
+    `samples` is how many keys to tell of each.
+    """
     broken = reduce(DataFrame.unionByName, (_broken(warehouse, subject) for subject in subjects))
     return {name: found for (name,), found in sorted(sample(broken, ["name"], samples).items())}
 

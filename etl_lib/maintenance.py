@@ -173,7 +173,7 @@ def check(run: Run, tables: Sequence[Table]) -> None:
     asked = [invariant for subject in subjects for invariant in subject.invariants]
     run.metrics.update(
         invariants={one.name: violations[one.name].rows if one.name in violations else 0 for one in asked},
-        samples={name: list(found.keys) for name, found in violations.items()},
+        samples={name: found.keys for name, found in violations.items()},
         not_checked=[one.name for subject in SUBJECTS if subject not in subjects for one in subject.invariants],
     )
     if violations:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sampled:
     """How many rows a group has, and some of their keys in order."""
 
-    rows: int = 0
-    keys: list[str] = field(default_factory=list)
+    rows: int
+    keys: list[str]
 
 
 def sample(rows: DataFrame, by: Sequence[str], samples: int) -> dict[tuple[str, ...], Sampled]:
@@ -25,9 +26,10 @@ def sample(rows: DataFrame, by: Sequence[str], samples: int) -> dict[tuple[str, 
     """
     bucket = F.pmod(F.xxhash64("key"), F.lit(samples))
     ends = F.array(F.min("key"), F.max("key")).alias("ends")
-    found: dict[tuple[str, ...], Sampled] = {}
+    counts: Counter[tuple[str, ...]] = Counter()
+    keys: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows.groupBy(*by, bucket).agg(F.count("*").alias("rows"), ends).collect():
-        of_group = found.setdefault(tuple(row[name] for name in by), Sampled())
-        of_group.rows += row["rows"]
-        of_group.keys += row["ends"]
-    return {group: Sampled(each.rows, sorted(set(each.keys))[:samples]) for group, each in found.items()}
+        group = tuple(row[name] for name in by)
+        counts[group] += row["rows"]
+        keys[group].update(row["ends"])
+    return {group: Sampled(n, sorted(keys[group])[:samples]) for group, n in counts.items()}
