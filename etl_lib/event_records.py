@@ -12,7 +12,7 @@ from etl_lib.csv_files import csv_error
 from etl_lib.plain_json import plain_texts
 from etl_lib.schemas import MONEY
 from etl_lib.strict_json import JsonShape, parse_json
-from etl_lib.values import iso_date, money, whole_number
+from etl_lib.values import is_styled_number, iso_date, money, trimmed, whole_number
 
 DATASETS = ("prints", "taps", "pays")
 
@@ -50,19 +50,22 @@ def _view(records: DataFrame, day: Column, position: Column, value_prop: Column,
 def parse_pays(records: DataFrame) -> DataFrame:
     """Lines of pays with `given` PAY_COLUMNS: adds parse_error, unknown_fields and the event.
 
-    `given` then has the texts day and total.
+    `given` then has the texts day and total without the blanks around them; `has_styled_numbers` tells what a total is
+    instead.
     """
     texts = F.col("given")
     pays = records.withColumns(
         {
             "user_id": texts["user_id"],
             "value_prop": texts["value_prop"],
-            "given": F.struct(texts["pay_date"].alias("day"), texts["total"].alias("total")),
+            "given": F.struct(trimmed(texts["pay_date"]).alias("day"), trimmed(texts["total"]).alias("total")),
             "parse_error": csv_error(F.col("raw")),
             "unknown_fields": F.lit(None).cast("array<string>"),
         }
     )
-    return _event(pays, F.lit(None).cast("int"), money(F.col("given.total")))
+    total = F.col("given.total")
+    events = _event(pays, F.lit(None).cast("int"), money(total))
+    return events.withColumn("has_styled_numbers", F.col("amount").isNull() & is_styled_number(total))
 
 
 def _event(records: DataFrame, position: Column, amount: Column) -> DataFrame:

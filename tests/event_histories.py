@@ -49,7 +49,7 @@ POSITIONS: tuple[Any, ...] = (
 )
 TOTALS = (
     *("12.5", "12.50", "140.3", "0.0001", "3", "1e2", "1.5E1", "0", "-0.00", "-3.25", "1.50000"),
-    *("99999999999999.9999", "12500e-3"),
+    *("99999999999999.9999", "12500e-3", "+5", ".5", "5.", " 1 "),
 )
 
 
@@ -242,12 +242,12 @@ class Scene:
 NO_DATES = (
     *("", "2020-13-01", "2021-02-29", "2020-11-1", "20201101", " 2020-11-01", "2020-11-01T00:00:00Z", "1899-12-31"),
 )
-NO_TOTALS = ("abc", "1,5", "0.00001", "100000000000000", "1e14", " 1", "+1", "1_0", "NaN", "1.", ".5", "0x1")
+NO_TOTALS = ("abc", "1,5", "0.00001", "100000000000000", "1e14", "1_0", "NaN", "0x1", "5 EUR")
 
 # Each of these, put into a valid record, breaks a rule and leaves well-formed JSON.
 WRONG_USERS: tuple[Any, ...] = (ABSENT, None, "")
 WRONG_DAYS: tuple[Any, ...] = (ABSENT, None, "9999-12-31", "0000-00-00", "<20201101>", True, *NO_DATES)
-WRONG_POSITIONS: tuple[Any, ...] = ("", "one", "<1.5>", "<1e10>", 2**31, -(2**31) - 1, True, " 1", "+1")
+WRONG_POSITIONS: tuple[Any, ...] = ("", "one", "<1.5>", "<1e10>", 2**31, -(2**31) - 1, True, " 1", "+-1")
 WRONG_PLACES: tuple[Any, ...] = (
     *(ABSENT, None, {}, {"value_prop": None}, {"position": 0, "value_prop": ""}, {"position": "x"}),
     *({"position": value, "value_prop": "point"} for value in WRONG_POSITIONS),
@@ -292,9 +292,10 @@ BREAKS: tuple[Callable[[bytes], bytes], ...] = (
 
 # Each of these, put into a valid pay, breaks a rule and leaves well-formed CSV.
 WRONG_PAYS: tuple[dict[str, str], ...] = (
-    *({"pay_date": value} for value in (*NO_DATES, "9999-12-31")),
+    *({"pay_date": value} for value in (*NO_DATES, "9999-12-31") if value != " 2020-11-01"),
     *({"total": value} for value in ("", *NO_TOTALS)),
     {"user_id": ""},
+    {"user_id": "é" * 513},
     {"value_prop": ""},
     {"user_id": "", "value_prop": "", "total": "", "pay_date": ""},
     {"user_id": "", "total": "-1", "value_prop": "gift_card"},

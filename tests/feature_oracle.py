@@ -29,13 +29,16 @@ STRUCTURAL = (
 )
 REJECTING = (
     *("user_id_given", "value_prop_given", "day_given", "day_is_date", "day_not_in_future", "position_is_whole"),
-    *("total_given", "total_is_exact"),
+    *("total_given", "total_is_exact", "numbers_are_plain", "ids_fit"),
 )
 WARNING = ("position_given", "position_not_negative", "value_prop_known", "total_not_negative")
 
 DAY = timedelta(days=1)
 WEEK = timedelta(days=7)
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+BLANKS = " \t\u00a0\u202f"
+SIGNS = re.compile(r"(?<=\d)[.,'\u2019 _\u00a0\u202f](?=\d)")
+CURRENCY = re.compile("[$€£¥]|[A-Z]{3}")
 
 File = Sequence[str | bytes]
 Row = tuple[date, date, str, int | None, str, int, int, int, int, Decimal]
@@ -333,18 +336,26 @@ def judge_pay(raw: bytes, columns: list[str], today: date) -> Judged:
     if "\0" in text:
         return Judged(None, {"nul_in_text"})
     day_text, total_text, user_id, value_prop = (fields[columns.index(name)] or None for name in PAY_COLUMNS)
+    day_text, total_text = ((text or "").strip(BLANKS) or None for text in (day_text, total_text))
     day = read_day(day_text)
     total = read_total(total_text)
     broken = broken_by_any(user_id, value_prop, day_text, today)
     if total_text is None:
         broken.add("total_given")
     elif total is None:
-        broken.add("total_is_exact")
+        broken.add("numbers_are_plain" if is_styled(total_text) else "total_is_exact")
     elif total < 0:
         broken.add("total_not_negative")
     if day is None or user_id is None or value_prop is None or total is None or not broken <= set(WARNING):
         return Judged(None, broken)
     return Judged(Event(day, user_id, value_prop, total=total), broken)
+
+
+def is_styled(text: str) -> bool:
+    """Whether a text is digits once the signs that people write between and around them are gone."""
+    inner = SIGNS.sub("", text)
+    bare = CURRENCY.sub("", inner, count=1).strip(BLANKS)
+    return re.fullmatch(r"[+-]?\d+", bare) is not None and (bare != inner or not re.fullmatch(r"[+-]?\d*\.?\d*", text))
 
 
 def broken_by_any(user_id: str | None, value_prop: str | None, day_text: str | None, today: date) -> set[str]:
@@ -356,6 +367,8 @@ def broken_by_any(user_id: str | None, value_prop: str | None, day_text: str | N
         broken.add("value_prop_given")
     elif value_prop not in VALUE_PROPS:
         broken.add("value_prop_known")
+    if max(len((text or "").encode()) for text in (user_id, value_prop)) > 1024:
+        broken.add("ids_fit")
     day = read_day(day_text)
     if day_text is None:
         broken.add("day_given")

@@ -154,7 +154,7 @@ NO_QTY: list[Any] = [None, "<1.5>", "two", 2**31, True]
 NO_PRICE: list[Any] = ["free", "<0.00001>", {}]
 WRONG: tuple[Record, ...] = (
     *({"order_id": value} for value in (ABSENT, None, "", {"id": 1})),
-    *({"created_at": value} for value in (ABSENT, None, "", "yesterday", "2024-13-01", "2024-03-01T24:00", 1709290800)),
+    *({"created_at": value} for value in (ABSENT, None, "", "yesterday", "2024-13-01", "2024-03-01T24:01", 1709290800)),
     *({"updated_at": value} for value in ("", "2024-03-01T12:00:60Z", "1899-12-31T23:59:59Z", 1709290800)),
     *({"amount": value} for value in ("1,25", "<1.23456>", "<123456789012345>", "", True, [1])),
     *({"deleted": value} for value in ("true", 1)),

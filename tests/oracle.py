@@ -19,9 +19,10 @@ Row = dict[str, Any]
 LineKey = tuple[str, int]
 DailyKey = tuple[date, str, str, str, str]
 
-NUMBER = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,9}))?)?(?:Z|([+-])(\d{2})(?::?(\d{2}))?)?)?",
+    r"(\d{4}-\d{2}-\d{2}|\d{8}(?=[Tt ]))(?:[Tt ](\d{2}):?(\d{2})(?::?(\d{2})(?:[.,](\d{1,9}))?)?"
+    r"(?: ?(?:[Zz]|UTC|GMT|([+-])(\d{2})(?::?(\d{2}))?)(?:\[[^\[\]!]{1,64}\]){0,4})?)?",
     re.ASCII,
 )
 LARGEST_OFFSET = timedelta(hours=18)
@@ -332,9 +333,12 @@ def read_time(parent: dict[str, Any], name: str) -> datetime | None:
     offset = timedelta(hours=int(zone_hours or 0), minutes=int(zone_minutes or 0))
     if offset > LARGEST_OFFSET or int(zone_minutes or 0) > 59:
         raise RecordError(f"{name} has an impossible offset")
+    is_end_of_day = hour == "24" and {minute, second or "00", fraction.rstrip("0")} <= {"00", ""}
     try:
-        clock = time(int(hour or 0), int(minute or 0), int(second or 0), int(fraction[:6].ljust(6, "0")), UTC)
+        hours = 0 if is_end_of_day else int(hour or 0)
+        clock = time(hours, int(minute or 0), int(second or 0), int(fraction[:6].ljust(6, "0")), UTC)
         moment = datetime.combine(date.fromisoformat(day), clock) - (-offset if sign == "-" else offset)
+        moment += timedelta(days=is_end_of_day)
     except (ValueError, OverflowError) as error:
         raise RecordError(f"{name} is no time that exists: {error}") from error
     if moment.year < 1900:

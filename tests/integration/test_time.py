@@ -37,6 +37,9 @@ KEPT = {
     "next day": ("2024-12-31T23:59:59.999999-00:30", "2025-01-01", "2025-01-01 00:29:59.999999"),
     "day before": ("2024-05-01T05:00+05:30", "2024-04-30", "2024-04-30 23:30:00"),
     "below a microsecond": ("2024-05-01T23:59:59.9999999Z", "2024-05-01", "2024-05-01 23:59:59.999999"),
+    "24:00": ("2024-05-01T24:00:00Z", "2024-05-02", "2024-05-02 00:00:00"),
+    "basic format": ("20240501T101500+0200", "2024-05-01", "2024-05-01 08:15:00"),
+    "the name of a zone": ("2024-05-01T10:15:00+02:00[Europe/Berlin]", "2024-05-01", "2024-05-01 08:15:00"),
     "first moment": ("1900-01-01T00:00:00Z", "1900-01-01", "1900-01-01 00:00:00"),
 }
 """Texts of created_at with their date and their moment in UTC."""
@@ -48,13 +51,13 @@ REFUSED = {
     "10000": ("10000-01-01T00:00:00Z", "created_at_is_time"),
     "+10000": ("+10000-01-01T00:00:00Z", "created_at_is_time"),
     "10000 in UTC": ("9999-12-31T23:59:59-01:00", "created_at_is_time"),
-    "seconds": (1_714_557_600, "created_at_is_time"),
-    "milliseconds": (1_714_557_600_000, "created_at_is_time"),
-    "seconds as text": ("1714557600", "created_at_is_time"),
-    "seconds with a fraction": (1714557600.5, "created_at_is_time"),
+    "seconds": (1_714_557_600, "time_is_no_number"),
+    "milliseconds": (1_714_557_600_000, "time_is_no_number"),
+    "seconds as text": ("1714557600", "time_is_no_number"),
+    "seconds with a fraction": (1714557600.5, "time_is_no_number"),
     "29 February": ("2023-02-29T00:00:00Z", "created_at_is_time"),
-    "24:00": ("2024-05-01T24:00:00Z", "created_at_is_time"),
-    "a second too many": ("2024-05-01T23:59:60Z", "created_at_is_time"),
+    "after 24:00": ("2024-05-01T24:00:01Z", "created_at_is_time"),
+    "a second too many": ("2024-05-01T23:59:60Z", "time_is_no_leap_second"),
 }
 """What is no time, or lies ahead, with the rule that it breaks."""
 

@@ -73,7 +73,7 @@ POSITIONS = {
     LONG: None,
     '"1e0"': 1,
     '" 1"': None,
-    '"+1"': None,
+    '"+1"': 1,
     '"-0"': 0,
     '"2147483647.0"': 2147483647,
     '"\x7f"': None,
@@ -245,7 +245,7 @@ def test_a_pay_has_its_typed_columns_and_no_position(spark: SparkSession) -> Non
     )
     actual = parse_pays(lines)
     assert_same(actual.select(expected.columns), expected)
-    assert set(actual.columns) == {"at", "read_error", "content_hash", *expected.columns}
+    assert set(actual.columns) == {"at", "read_error", "content_hash", "has_styled_numbers", *expected.columns}
 
 
 def test_a_total_is_an_exact_amount_or_null(spark: SparkSession) -> None:
@@ -261,10 +261,10 @@ def test_a_total_is_an_exact_amount_or_null(spark: SparkSession) -> None:
         "0.00001": None,
         "100000000000000": None,
         "1,5": None,
-        " 1": None,
-        "+1": None,
-        "1.": None,
-        ".5": None,
+        " 1": Decimal(1),
+        "+1": Decimal(1),
+        "1.": Decimal(1),
+        ".5": Decimal("0.5"),
         "NaN": None,
         "free": None,
         None: None,
@@ -272,7 +272,7 @@ def test_a_total_is_an_exact_amount_or_null(spark: SparkSession) -> None:
     lines = paid(spark, *((f"line {total}", None, ("2020-11-01", total, "u", "point")) for total in totals))
     rows = in_order(parse_pays(lines))
     assert dict(zip(totals, (row["amount"] for row in rows), strict=True)) == totals
-    assert [row["given"]["total"] for row in rows] == list(totals)
+    assert [row["given"]["total"] for row in rows] == [total and total.strip() for total in totals]
     assert [row["parse_error"] for row in rows] == [None] * len(rows)
 
 

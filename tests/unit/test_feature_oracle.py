@@ -422,7 +422,7 @@ def without(name: str) -> str:
         (event("9999-12-31"), {"day_not_in_future"}),
         *(
             (event(position=position), {"position_is_whole"})
-            for position in ("", "one", "<1.5>", True, " 1", "+1", "1_0")
+            for position in ("", "one", "<1.5>", True, " 1", "+-1", "1_0")
         ),
         *((event(position=position), {"position_is_whole"}) for position in (2**31, -(2**31) - 1, "<1e10>", "<1e-1>")),
         (event("x", "x", "x", ""), {"user_id_given", "value_prop_known", "day_is_date", "position_is_whole"}),
@@ -524,10 +524,9 @@ def test_a_byte_order_mark_may_stand_at_the_beginning_of_a_file() -> None:
         (pay(user_id='""'), {"user_id_given"}),
         (pay(value_prop=""), {"value_prop_given"}),
         (pay(total=""), {"total_given"}),
-        *(
-            (pay(total=total), {"total_is_exact"})
-            for total in ("x", "NaN", "+1", " 1", "1.", ".5", '"1,5"', "1_0", "\u0661")
-        ),
+        *((pay(total=total), {"total_is_exact"}) for total in ("x", "NaN", "+-1", ".", "\u0661", "1 x")),
+        *((pay(total=total), {"numbers_are_plain"}) for total in ('"1,5"', "1_0", "1.000.000", "5 EUR", "€5")),
+        (pay(user_id="u" * 1025), {"ids_fit"}),
         *((pay(total=total), {"total_is_exact"}) for total in ("0.00001", "100000000000000", "1e14", "1e-5")),
         (",,,", {"day_given", "total_given", "user_id_given", "value_prop_given"}),
         (pay("x", "x", "", "x"), {"day_is_date", "total_is_exact", "user_id_given", "value_prop_known"}),
