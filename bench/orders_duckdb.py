@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import duckdb
 from deltalake import DeltaTable, write_deltalake
@@ -59,7 +60,8 @@ def main(folder: Path, tables: Path) -> None:
         dates = [str(day) for (day,) in connection.execute("SELECT DISTINCT order_date FROM latest").fetchall()]
         where = f"order_date IN ({', '.join(repr(day) for day in dates)})"
         for name in ROWS:
-            files = DeltaTable(tables / name).file_uris(file_pruning_predicate=where)
+            uris = DeltaTable(tables / name).file_uris(file_pruning_predicate=where)
+            files = [unquote(uri) for uri in uris]  # delta-rs writes a space as %20, even without a scheme
             connection.read_parquet(files, hive_partitioning=True).create_view(name)
         connection.execute(NEWER)
         if connection.execute("SELECT count(*) FROM newer").fetchall() == [(0,)]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from urllib.parse import unquote
 
 import polars as pl
 from deltalake import DeltaTable, write_deltalake
@@ -75,7 +76,8 @@ def main(folder: Path, tables: Path) -> None:
     where = f"order_date IN ({', '.join(repr(day) for day in dates)})"
     there = {}
     for name in ROWS:
-        files = DeltaTable(tables / name).file_uris(file_pruning_predicate=where)
+        uris = DeltaTable(tables / name).file_uris(file_pruning_predicate=where)
+        files = [unquote(uri) for uri in uris]  # delta-rs writes a space as %20, even without a scheme
         there[name] = pl.scan_parquet(files, hive_partitioning=True)
     versions = there["dim_order"].select("order_id", there_at="version_at").collect(engine="streaming")
     compared = latest.join(versions, on="order_id", how="left")

@@ -61,16 +61,15 @@ def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
 def _build(spark_settings: Mapping[str, str]) -> SparkSession:
     builder = SparkSession.builder.appName("orders-lakehouse")
     if "SPARK_REMOTE" not in os.environ:
-        _meet_submitting_process()
-        submitted = SparkConf()
+        submitted = submitted_options()
         for name, value in {"spark.master": "local[*]", **DELTA, **spark_settings}.items():
             if not submitted.contains(name):
                 builder = builder.config(name, value)
     return builder.getOrCreate()
 
 
-def _meet_submitting_process() -> None:
-    """Connect to the spark-submit that started this job, if one did: before that, SparkConf knows none of its options.
+def submitted_options() -> SparkConf:
+    """The options of the spark-submit that started this job, if one did: until it is met, SparkConf knows none of them.
 
     Where there is none, the builder starts Java itself, with the memory and the options of the settings.
     """
@@ -78,6 +77,7 @@ def _meet_submitting_process() -> None:
         from pyspark.core.context import SparkContext  # noqa: PLC0415 - a client of Spark Connect has none
 
         SparkContext._ensure_initialized()
+    return SparkConf()
 
 
 @contextmanager

@@ -16,12 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
 from etl_lib.arguments import Scope, parse_order_arguments
+from etl_lib.before_spark import check_before_spark
 from etl_lib.bookkeeping import nothing_new, record_plan
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.gates import pass_gates
-from etl_lib.intake import files_to_read
+from etl_lib.intake import DATASETS, files_to_read
 from etl_lib.landing import vanished_files_told
 from etl_lib.little import reads_little, touches_little
 from etl_lib.publish_report import print_orders_summary
@@ -43,6 +44,9 @@ def load_orders(argv: Sequence[str]) -> None:
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
     settings.check_orders_given()
+    is_reading = arguments.apply_run_id is None
+    inputs = DATASETS if is_reading else ()
+    check_before_spark(settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
     with open_run(ORDERS, settings, arguments, rules, arguments.apply_run_id) as run:
         sinks = open_sinks(run.spark, settings)
         if arguments.apply_run_id:

@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.arguments import parse_publish_arguments
+from etl_lib.before_spark import check_before_spark
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
@@ -35,6 +36,8 @@ def publish(argv: Sequence[str]) -> None:
     rules = load_settings(RuleBook, Path(settings.rules))
     if not settings.sinks:
         raise ConfigError("sinks: none is configured; name some of parquet, postgres and redshift")
+    sinks = [name for name in settings.sinks if not arguments.sinks or name in arguments.sinks]
+    check_before_spark(settings, sinks=sinks)
     with open_run(PUBLISH, settings, arguments, rules) as run:
         publish_tables(run, open_sinks(run.spark, settings, arguments.sinks), is_full=arguments.full)
         run.metrics["status"] = DONE

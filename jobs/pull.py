@@ -14,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.arguments import parse_pull_arguments
+from etl_lib.before_spark import check_before_spark
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
@@ -31,6 +32,7 @@ def pull(argv: Sequence[str]) -> None:
     arguments = parse_pull_arguments(argv)
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
+    check_before_spark(settings, is_pulling=True)
     with open_run(PULL, settings, arguments, rules) as run:
         pull_sources(run)
         run.metrics["status"] = DONE

@@ -41,13 +41,13 @@ def query(argv: Sequence[str]) -> None:
     """Read the command line, run the query that it names, and print what it finds."""
     arguments = parse_arguments(argv)
     settings = load_settings(Settings, arguments.config, arguments.overrides)
+    sql = read_query(arguments.file)
     warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
     try:
-        sql = arguments.file.read_text(encoding="utf-8")
         register_tables(warehouse, sql, newest=arguments.newest)
         found = warehouse.spark.sql(sql)
         columns, rows = found.columns, found.limit(arguments.rows + 1).collect()
-    except (AnalysisException, OSError, UnicodeDecodeError) as error:
+    except AnalysisException as error:
         raise ConfigError(f"{arguments.file}: {_first_lines(error)}") from error
     except PySparkException as error:
         raise LakehouseError(f"{arguments.file}: {_first_lines(error)}") from error
@@ -70,6 +70,14 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     shapes.add_argument("--json", action="store_const", dest="shape", const="json", help="a JSON object a line")
     shapes.add_argument("--csv", action="store_const", dest="shape", const="csv", help="CSV with a header")
     return parser.parse_args(argv)
+
+
+def read_query(file: Path) -> str:
+    """The text of the query; ConfigError when it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def register_tables(warehouse: Warehouse, sql: str, *, newest: bool = False) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.arguments import parse_feature_arguments
+from etl_lib.before_spark import check_before_spark
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
@@ -38,6 +39,7 @@ def compute_features(argv: Sequence[str]) -> None:
     rules = load_settings(RuleBook, Path(settings.rules))
     for dataset in DATASETS:
         settings.input.location(dataset)
+    check_before_spark(settings, inputs=DATASETS)
     with open_run(VALUE_PROPS, settings, arguments, rules) as run:
         finish_restores(run)
         with step("files") as told:
