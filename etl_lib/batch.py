@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from typing import Protocol
 
-from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from etl_lib.config import Settings
@@ -173,14 +172,3 @@ def sample_keys(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
     return {
         (dataset, rule): found.keys for (dataset, rule), found in sample(broken, ["dataset", "rule"], samples).items()
     }
-
-
-def records_read(read: Sequence[tuple[DataFrame, Observation]], count: Column, name: str, staged_records: int) -> int:
-    """How many records were read, as observed under the `name` of `count`; counted again when not so many were staged.
-
-    A task that ran twice is observed twice: what counts is what the files hold.
-    """
-    observed = sum(int(observation.get[name]) for _, observation in read)
-    if observed == staged_records:
-        return observed
-    return sum(int(records.select(count).collect()[0][name]) for records, _ in read)

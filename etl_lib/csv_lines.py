@@ -13,8 +13,9 @@ from itertools import groupby
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.csv_files import read_headers
-from etl_lib.landing import LandingFile, first_lines, is_blank
+from etl_lib.csv_files import Header, read_headers
+from etl_lib.landing import FirstLine, LandingFile, first_lines, is_blank
+from etl_lib.texts import MARK
 
 # Possessive, so that a long field costs no stack.
 _FIELD = r'(?:"[^"]*+(?:""[^"]*+)*+"|(?:[^",][^,]*+)?+)'
@@ -27,7 +28,9 @@ class Layout:
 
     files: Sequence[LandingFile]
     line: str
-    header: Sequence[str]
+    header: Header
+    is_whole: bool
+    """Whether Spark cannot read them line by line."""
 
 
 def csv_layouts(spark: SparkSession, files: Sequence[LandingFile], columns: Sequence[str]) -> list[Layout]:
@@ -35,18 +38,19 @@ def csv_layouts(spark: SparkSession, files: Sequence[LandingFile], columns: Sequ
     lines = first_lines(spark, files)
     headers = read_headers(lines, columns)
 
-    def line(file: LandingFile) -> str:
-        return lines.get(file.path, "")
+    def alike(file: LandingFile) -> tuple[str, bool]:
+        line = lines.get(file.path, FirstLine(""))
+        return line.text, file.is_hidden or line.encoding != "utf-8"
 
-    alike = [(text, list(some)) for text, some in groupby(sorted(files, key=line), key=line)]
-    return [Layout(some, text, headers.get(some[0].path, ())) for text, some in alike]
+    groups = [(*key, list(some)) for key, some in groupby(sorted(files, key=alike), key=alike)]
+    return [Layout(some, line, headers.get(some[0].path, Header(())), whole) for line, whole, some in groups]
 
 
-def surplus_columns(layouts: Sequence[Layout], columns: Sequence[str]) -> dict[str, int]:
-    """How many files have which column that nobody asked for."""
+def surplus_columns(layouts: Sequence[Layout]) -> dict[str, int]:
+    """How many files have which column that nobody asked for, or that is called so in another case."""
     surplus: Counter[str] = Counter()
     for layout in layouts:
-        surplus.update(dict.fromkeys(set(layout.header) - set(columns), len(layout.files)))
+        surplus.update(dict.fromkeys(set(layout.header.told), len(layout.files)))
     return surplus
 
 
@@ -55,21 +59,21 @@ def by_name(lines: DataFrame, layout: Layout, columns: Sequence[str]) -> DataFra
     its file's first one, or repeats it), and `read_error`: `malformed_csv`, `wrong_column_count` or NULL.
     """
 
-    def field(name: str) -> Column:
-        return (
-            F.nullif(F.get("fields", F.lit(layout.header.index(name))), F.lit(""))
-            if layout.header
-            else F.lit(None).cast("string")
-        )
+    names = list(layout.header.names)
+    has_mark = F.col("raw").startswith(MARK)
+    line = F.when(has_mark, F.substring(F.col("raw"), F.lit(2), F.length("raw"))).otherwise(F.col("raw"))
 
-    read = lines.withColumn("fields", _fields(F.col("raw")))
+    def field(name: str) -> Column:
+        return F.nullif(F.get("fields", F.lit(names.index(name))), F.lit("")) if names else F.lit(None).cast("string")
+
+    read = lines.withColumn("fields", _fields(line))
     read_error = (
         F.when(is_blank(F.col("raw")), F.lit(None).cast("string"))
         .when(F.col("fields").isNull(), "malformed_csv")
-        .when(F.size("fields") != len(layout.header), "wrong_column_count")
+        .when(F.size("fields") != len(names), "wrong_column_count")
     )
     given = F.struct(*(field(name).alias(name) for name in columns))
-    is_header = F.col("raw") == layout.line if layout.line else F.lit(False)
+    is_header = line == layout.line if layout.line else F.lit(False)
     return read.withColumns({"given": given, "is_header": is_header, "read_error": read_error}).drop("fields")
 
 

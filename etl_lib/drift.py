@@ -29,7 +29,7 @@ MEANINGS: dict[DriftKind, str] = {
     "new_field": "fields that no table has",
     "lost_field": "fields that no record has",
     "changed_type": "fields of another type, their records rejected",
-    "changed_case": "fields in another case, not read",
+    "changed_case": "fields in another case, read in CSV alone",
 }
 
 Names = Mapping[str, int]

@@ -6,27 +6,32 @@ The second look parses what was set aside strictly and judges it by name; it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from etl_lib.batch import records_read
 from etl_lib.csv_lines import Layout, by_name, csv_layouts, surplus_columns
 from etl_lib.errors import ConfigError
 from etl_lib.event_batch import SET_ASIDE, VALID, EventBatch, EventStage, count_events
 from etl_lib.event_records import DATASETS, PAY_COLUMNS, parse_pays, parse_plain_views, parse_views
+from etl_lib.json_files import split_lines
 from etl_lib.judge import holds_all, judge
-from etl_lib.landing import LandingFile, collected, is_blank, landing_files, read_text
+from etl_lib.landing import LandingFile, collected, is_blank, landing_files
 from etl_lib.local_rows import local_rows
+from etl_lib.observed import records_read
 from etl_lib.run import Run
 from etl_lib.schemas import ETL_EVENTS
 from etl_lib.stage import BLANK, HEADER, kept_text, stage_columns
+from etl_lib.texts import decoded, encoding_of, is_cut_object
 from etl_lib.together import together
+from etl_lib.whole_files import plain_lines, read_records
 
 VIEWS, PAYS = ("prints", "taps"), ("pays",)
+_START = 4096
+"""Bytes of a first line that are looked at."""
 
 Files = Mapping[str, Sequence[LandingFile]]
 
@@ -53,13 +58,14 @@ class _Source:
     layout: Layout | None = None
 
 
-def stage_events(run: Run, files: Files) -> EventBatch:
+def stage_events(run: Run, files: Files, whole: Collection[str] = ()) -> EventBatch:
     """Give every record its outcome, `valid` or `rejected`, and put them in place of those of the run before.
 
-    Counted on the way in and from the stage.
+    Counted on the way in and from the stage. `whole` are the paths of prints and taps that Spark cannot read line by
+    line: the first look finds them, and then all begins again.
     """
     layouts = csv_layouts(run.spark, files["pays"], PAY_COLUMNS)
-    sources = [(source, Observation()) for source in _sources(run, files, layouts)]
+    sources = [(source, Observation()) for source in _sources(run, files, layouts, whole)]
     looked_at = [
         _first_look(run, source, source.lines.observe(seen, *map(_lines_of, source.datasets)))
         for source, seen in sources
@@ -68,6 +74,8 @@ def stage_events(run: Run, files: Files) -> EventBatch:
     stage = EventStage(run.warehouse, run.run_id, ETL_EVENTS)
     batch = count_events(stage, run.settings)
     if any(counts.set_aside for counts in batch.datasets.values()):
+        if not whole and (found := _no_lines(stage)):
+            return stage_events(run, files, found)
         second = _all_of(run, [_second_look(run, source, stage) for source, _ in sources])
         run.warehouse.append(ETL_EVENTS, second)
         batch = count_events(stage, run.settings)
@@ -76,23 +84,35 @@ def stage_events(run: Run, files: Files) -> EventBatch:
         batch.read[dataset] = records_read(read, _lines_of(dataset), dataset, counts.lines) - counts.no_records
     with_header = sum(len(layout.files) for layout in layouts if layout.line)
     batch.repeated_headers = max(batch.datasets["pays"].headers - with_header, 0)
-    batch.datasets["pays"].unknown_fields.update(surplus_columns(layouts, PAY_COLUMNS))
+    batch.datasets["pays"].unknown_fields.update(surplus_columns(layouts))
     return batch
 
 
-def _sources(run: Run, files: Files, layouts: Sequence[Layout]) -> Iterator[_Source]:
+def _no_lines(stage: EventStage) -> set[str]:
+    """The files of prints and taps that Spark cannot read line by line, as their first lines were set aside."""
+    at_first = stage.set_aside(VIEWS).where((F.col("block") == 0) & ~F.rtrim("raw").endswith("}"))
+    start = F.substring(F.col("raw").cast("binary"), 1, _START)
+    found = at_first.groupBy("source_file").agg(F.min_by(start, "row").alias("start")).collect()
+    starts = {row["source_file"]: bytes(row["start"]) for row in found}
+    return {
+        path
+        for path, start in starts.items()
+        if encoding_of(start) != "utf-8" or (len(start) < _START and is_cut_object(decoded(start)[0]))
+    }
+
+
+def _sources(run: Run, files: Files, layouts: Sequence[Layout], whole: Collection[str]) -> Iterator[_Source]:
     if views := [file for dataset in VIEWS for file in files[dataset]]:
         is_tap = F.col("source_file").isin([file.path for file in files["taps"]])
-        lines = read_text(run.spark, views).withColumns(
-            {
-                "dataset": F.when(is_tap, "taps").otherwise("prints"),
-                "read_error": F.lit(None).cast("string"),
-                "is_header": F.lit(False),
-            }
-        )
-        yield _Source(VIEWS, lines)
+        no_lines = [file for file in views if file.is_hidden or file.path in whole]
+        lines = [file for file in views if not (file.is_hidden or file.path in whole)]
+        dataset = F.when(is_tap, "taps").otherwise("prints")
+        read = read_records(run.spark, lines, no_lines, split_lines)
+        yield _Source(VIEWS, read.withColumns({"dataset": dataset, "is_header": F.lit(False)}))
     for layout in layouts:
-        yield _Source(PAYS, read_text(run.spark, layout.files).withColumn("dataset", F.lit("pays")), layout)
+        in_lines, whole_files = ((), layout.files) if layout.is_whole else (layout.files, ())
+        read = read_records(run.spark, in_lines, whole_files, plain_lines)
+        yield _Source(PAYS, read.withColumn("dataset", F.lit("pays")), layout)
 
 
 def _all_of(run: Run, parts: Sequence[DataFrame]) -> DataFrame:
@@ -116,16 +136,20 @@ def _first_look(run: Run, source: _Source, lines: DataFrame) -> DataFrame:
     outcome = (
         F.when(F.col("parse_error").isNull() & complete & holds, VALID)
         .when(F.col("is_header"), HEADER)
-        .when(is_blank(F.col("raw")), BLANK)
+        .when(F.col("read_error").isNull() & is_blank(F.col("raw")), BLANK)
         .otherwise(SET_ASIDE)
     )
     told = parsed.withColumns({"run_id": F.lit(run.run_id), "outcome": outcome})
-    kept = {"raw": F.when(F.col("outcome") == SET_ASIDE, F.col("raw")), "key": F.lit(None)}
+    kept = {
+        "raw": F.when(F.col("outcome") == SET_ASIDE, F.col("raw")),
+        "key": F.lit(None),
+        "broken_rules": F.when(F.col("read_error").isNotNull(), F.array("read_error")),
+    }
     return stage_columns(told.withColumns(kept), ETL_EVENTS)
 
 
 def _second_look(run: Run, source: _Source, stage: EventStage) -> DataFrame:
-    lines = stage.set_aside(source.datasets).withColumn("read_error", F.lit(None).cast("string"))
+    lines = stage.set_aside(source.datasets).withColumn("read_error", F.get("broken_rules", F.lit(0)))
     if source.layout is not None:
         of_layout = lines.where(F.col("source_file").isin([file.path for file in source.layout.files]))
         judged = judge(parse_pays(by_name(of_layout, source.layout, PAY_COLUMNS)), run.rules.of("pays"))

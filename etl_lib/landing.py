@@ -7,23 +7,35 @@ Spark Connect. A path is written as a person would write it, not percent-encoded
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
+import pyarrow.fs as pafs
+from pyspark.cloudpickle import register_pickle_by_value
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.errors import ConfigError, InputError, LakehouseError
 from etl_lib.local_rows import local_rows
+from etl_lib.output import located
+from etl_lib.texts import Encoding, decoded, encoding_of, first_line_of
+
+# Executors need not have this package: the functions that run there travel with the query.
+register_pickle_by_value(sys.modules[__name__])
 
 _GLOB = re.compile(r"[*?\[{]")
 _SPECIAL = re.compile(r"([\\*?\[\]{}])")
 
 WHOLE = -1
 """The block of a file that was read whole: there `row` is the position itself, counted from 1."""
+
+_FIRST = 65536
+"""Bytes of a first line that are looked at."""
 
 FEW = 32
 """So many files, at most, are each asked by a query of its own."""
@@ -39,6 +51,19 @@ class LandingFile:
     size: int
     modified_at: int
 
+    @property
+    def is_hidden(self) -> bool:
+        """Whether Spark passes over a file of this name, also where it is asked for by its name."""
+        return _is_hidden(self.path)
+
+
+@dataclass(frozen=True)
+class FirstLine:
+    """The first line of a file with something in it, cut at 64 KiB, and the encoding in which it is."""
+
+    text: str
+    encoding: Encoding = "utf-8"
+
 
 def file_columns() -> list[Column]:
     """FILE_COLUMNS of the file that a row was read from, for any file source of Spark."""
@@ -53,20 +78,51 @@ def file_columns() -> list[Column]:
 def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame:
     """Every file at `location`, a file, folder or glob: FILE_COLUMNS, one row a file.
 
-    Names that start with `_` or `.` are left out, as everywhere in Spark. A glob without a match is empty;
-    a path that does not exist raises ConfigError and names the `setting`.
+    What exists under exactly this name is read, whatever its name looks like. In folders, and by globs, names that
+    start with `_` or `.` are left out, as everywhere in Spark. A glob without a match is empty; a path that does not
+    exist raises ConfigError and names the `setting`.
     """
+    if _is_hidden(location) and (file := _hidden_file(location)) is not None:
+        return _as_rows(spark, [file])
+    is_glob = _GLOB.search(location) is not None
+    exact = _SPECIAL.sub(r"\\\1", location)
+    for path in (exact, location) if is_glob else (exact,):
+        try:
+            found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
+            files = found.select(*file_columns())
+            files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
+        except AnalysisException as error:
+            if error.getCondition() != "PATH_NOT_FOUND":
+                raise
+        else:
+            return files
+    if is_glob:
+        return local_rows(spark, [], FILE_COLUMNS)
+    raise ConfigError(f"{setting}: there is no file or folder {location}")
+
+
+def _is_hidden(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _hidden_file(location: str) -> LandingFile | None:
+    """The file of exactly this name, or None when it is a folder, is not there, or is where pyarrow sees nothing."""
     try:
-        found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(location)
-        files = found.select(*file_columns())
-        files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
-    except AnalysisException as error:
-        if error.getCondition() != "PATH_NOT_FOUND":
-            raise
-        if _GLOB.search(location):
-            return local_rows(spark, [], FILE_COLUMNS)
-        raise ConfigError(f"{setting}: there is no file or folder {location}") from None
-    return files
+        system, inner = located(location)
+        found = system.get_file_info(inner)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    if found.type != pafs.FileType.File:
+        return None
+    path = f"file://{inner}" if isinstance(system, pafs.LocalFileSystem) else location
+    return LandingFile(path, found.size, found.mtime_ns // 1_000_000 * 1_000)
+
+
+def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
+    values = [(file.path, file.size, file.modified_at) for file in files]
+    rows = local_rows(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
+    return rows.select("source_file", "source_size", F.timestamp_micros("micros").alias("source_modified_at"))
 
 
 def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
@@ -95,11 +151,20 @@ def collected_by(files: DataFrame, group: Column) -> dict[str, list[LandingFile]
 
 
 def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool = False) -> DataFrame:
-    """The text of exactly these files, a row a line or (`whole`) a row a file.
+    """The text of exactly these files, a row a line or (`whole`) a row a file; a hidden file can only be read whole.
 
     Columns: raw STRING, FILE_COLUMNS, block BIGINT (the byte at which the part of the file begins that one task read)
     and row BIGINT (rising within the block): (block, row) orders the records of a file however it was split.
     """
+    hidden = [file for file in files if file.is_hidden]
+    if not hidden:
+        return _read_seen(spark, files, whole=whole)
+    contents = _read_hidden(spark, hidden)
+    seen = [file for file in files if not file.is_hidden]
+    return _read_seen(spark, seen, whole=whole).unionByName(contents) if seen else contents
+
+
+def _read_seen(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool) -> DataFrame:
     # The paths are names, not patterns: a file called orders[1].json is that file.
     paths = [_SPECIAL.sub(r"\\\1", file.path) for file in files]
     return (
@@ -113,6 +178,25 @@ def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool 
             F.monotonically_increasing_id().alias("row"),
         )
     )
+
+
+def _read_hidden(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
+    places = {file.path: located(file.path) for file in files}
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            contents = []
+            for path in batch.column("source_file").to_pylist():
+                system, inner = places[path]
+                with system.open_input_stream(inner) as stream:  # takes a compressed file apart, by its name
+                    contents.append(stream.read())
+            yield batch.append_column("raw", pa.array(contents, pa.binary()))
+
+    rows = _as_rows(spark, files)
+    contents = rows.mapInArrow(read, f"{FILE_COLUMNS}, raw BINARY")
+    names = ("source_file", "source_size", "source_modified_at")
+    place = F.lit(0).cast("bigint")
+    return contents.select(F.col("raw").cast("string"), *names, place.alias("block"), place.alias("row"))
 
 
 @contextmanager
@@ -147,22 +231,35 @@ def is_blank(text: Column) -> Column:
     return F.ltrim(text, F.lit(" \t\r\n\ufeff")) == ""
 
 
-def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, str]:
+def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, FirstLine]:
     """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out.
 
     A few files are asked one by one, where Spark stops at that line; many are read in one scan.
     """
-    if not files:
-        return {}
+    content = F.col("raw").cast("binary")
+
+    def start_of(file: LandingFile) -> bytes | None:
+        lines = read_text(spark, [file], whole=file.is_hidden)
+        rows = lines.where(~is_blank(F.col("raw"))).select(F.substring(content, 1, _FIRST)).head(1)
+        return bytes(rows[0][0]) if rows else None
+
+    def line_of(file: LandingFile, start: bytes) -> FirstLine:
+        encoding = encoding_of(start)
+        if encoding == "utf-16":  # whose lines are none to Spark
+            rows = read_text(spark, [file], whole=True).select(F.substring(content, 1, 2 * _FIRST)).head(1)
+            start = bytes(rows[0][0]) if rows else start
+        text, errors = decoded(start)
+        return FirstLine(first_line_of(text).encode("utf-8", errors).decode("utf-8", "replace"), encoding)
+
+    starts: dict[str, bytes | None] = {}
+    few = list(files)
     if len(files) > FEW:
-        lines = read_text(spark, files)
+        few = [file for file in files if file.is_hidden]
+        lines = read_text(spark, [file for file in files if not file.is_hidden])
         seen = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
-        first = seen.groupBy("source_file").agg(F.min_by(F.substring("raw", 1, 65536), "row").alias("line"))
-        return {row["source_file"]: row["line"] for row in first.collect()}
-
-    def line_of(file: LandingFile) -> list[Row]:
-        lines = read_text(spark, [file])
-        return lines.where(~is_blank(F.col("raw"))).select(F.substring("raw", 1, 65536)).head(1)
-
+        first = seen.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
+        starts = {row["source_file"]: bytes(row["start"]) for row in first.collect()}
     with ThreadPoolExecutor(4) as pool:
-        return {file.path: rows[0][0] for file, rows in zip(files, pool.map(line_of, files), strict=True) if rows}
+        starts |= zip((file.path for file in few), pool.map(start_of, few), strict=True)
+    found = {file.path: line_of(file, start) for file in files if (start := starts.get(file.path))}
+    return {path: line for path, line in found.items() if line.text}

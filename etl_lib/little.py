@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from etl_lib.batch import Batch
 from etl_lib.dimensions import DIMENSIONS
 from etl_lib.landing import LandingFile
+from etl_lib.observed import observed
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER
 
@@ -41,9 +42,11 @@ def touches_little(run: Run, batch: Batch) -> bool:
 
 def is_held(read: Iterable[Observation]) -> bool:
     """Whether the records of a stage, observed with `size_columns`, are so few that it is read once and held."""
-    sizes = [observation.get for observation in read]
-    text = sum(size["bytes"] or 0 for size in sizes)
-    return sum(size["rows"] for size in sizes) <= FEW_ROWS and text <= FEW_TEXT_BYTES
+    sizes = [observed(observation) for observation in read]
+    if None in sizes:  # nobody knows how many they are
+        return False
+    text = sum(size["bytes"] or 0 for size in sizes if size)
+    return sum(size["rows"] for size in sizes if size) <= FEW_ROWS and text <= FEW_TEXT_BYTES
 
 
 def size_columns() -> tuple[Column, Column]:

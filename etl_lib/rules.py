@@ -42,13 +42,14 @@ class RuleBook(Section):
 
 
 STRUCTURAL = {
-    "not_utf8": "the text is not valid UTF-8",
+    "not_utf8": "the text is not valid UTF-8, nor UTF-16 with its byte order mark; save it as one of them",
     "malformed_json": "not exactly one valid JSON value with unique keys",
     "nul_in_text": "a text has a NUL character",
     "lone_surrogate": "a text has half of a surrogate pair",
     "not_an_object": "the record is no JSON object",
     "wrong_type": "a member has another type than the declared one",
     "no_key": "the record has no key or no time of its version",
+    "one_object": "the file is one JSON object over several lines; write each record on a line of its own",
     "broken_array": "the rest of the array file cannot be read as JSON",
     "malformed_csv": "the line is not valid CSV",
     "wrong_column_count": "the line has more or fewer fields than the header",

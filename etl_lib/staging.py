@@ -10,7 +10,7 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from etl_lib.arguments import Scope
-from etl_lib.batch import Batch, count_batch, records_read
+from etl_lib.batch import Batch, count_batch
 from etl_lib.csv_files import check_headers, read_csv_records
 from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
 from etl_lib.dimensions import DIMENSIONS
@@ -18,6 +18,7 @@ from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
 from etl_lib.landing import LandingFile, is_blank
 from etl_lib.little import is_held, size_columns
+from etl_lib.observed import records_read
 from etl_lib.order_records import parse_orders
 from etl_lib.outcomes import compare, known
 from etl_lib.run import Run

@@ -157,7 +157,7 @@ def strict_decoder() -> Decode:
 def read_object(raw: bytes | None, decode: Decode) -> tuple[str | None, dict[str, Any]]:
     """The rule that a record breaks, with nothing; or None, with the members of the object that it is."""
     try:
-        text = (raw or b"").decode()
+        text = (raw or b"").decode().removeprefix("\ufeff")  # a byte order mark, where files were joined
     except UnicodeDecodeError:
         return "not_utf8", {}
     try:

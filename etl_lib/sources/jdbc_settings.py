@@ -88,7 +88,8 @@ class JdbcSource(Section):
     fetch_size: Annotated[int, Field(ge=1)] = 10_000
     """Rows that a connection brings at a time: what one task holds of the database's answer."""
     overlap_s: Annotated[float, Field(ge=0)] = 300
-    """Read again from so many seconds before the checkpoint: a transaction may commit late what it wrote early."""
+    """Read again from so many seconds before the checkpoint: a transaction may commit late what it wrote early. The
+    checkpoint's own second is always read again."""
     ca_file: Location | None = None
     """The certificates (PEM) of a private certificate authority, for a PostgreSQL."""
     allow_plain: bool = False

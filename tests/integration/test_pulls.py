@@ -168,6 +168,68 @@ def test_orders_of_a_database_are_pulled_with_their_lines_and_users_and_then_onl
     assert server.password not in told.out + told.err
 
 
+def test_what_is_no_value_is_rejected_by_its_rule_and_stops_no_other_row(
+    shop: tuple[PostgresServer, PullingJob],
+) -> None:
+    server, pulling = shop
+    job = pulling.job
+    common = "1.5, '2024-05-01T10:00Z', '2024-05-02T00:00Z'"
+    execute(
+        server,
+        # As such columns are usually declared: without a precision, and a flag that is a number.
+        "ALTER TABLE orders ALTER amount TYPE numeric, ALTER deleted TYPE numeric USING deleted::int",
+        "ALTER TABLE lines ALTER price TYPE numeric, ALTER qty TYPE numeric, ALTER line_no TYPE numeric",
+        f"""INSERT INTO orders (order_id, amount, created_at, changed, deleted) VALUES
+             ('good', {common}, 0), ('gone', {common}, 1), ('price-nan', {common}, 0), ('flag-two', {common}, 2),
+             ('unchanged', 1.5, '2024-05-01T10:00Z', NULL, NULL),
+             ('amount-nan', 'NaN', '2024-05-01T10:00Z', '2024-04-02', 0),
+             ('amount-infinite', '-Infinity', '2024-05-01T10:00Z', '2024-04-03', 0),
+             ('amount-fine', 1.00001, '2024-05-01T10:00Z', '2024-04-04', 0),
+             ('created-infinite', 1.5, 'infinity', '2024-04-05', 0),
+             ('created-bc', 1.5, '0044-03-15 BC', '2024-04-06', 0),
+             ('changed-infinite', 1.5, '2024-05-01T10:00Z', 'infinity', 0),
+             ('changed-before-all', 1.5, '2024-05-01T10:00Z', '-infinity', 0),
+             ('changed-bc', 1.5, '2024-05-01T10:00Z', '0044-03-15 BC', 0)""",  # noqa: S608 - no text of others
+        """INSERT INTO lines VALUES
+             ('good', 10, 'S10', 1, 0.3), ('good', 9, 'S9', 2, 0.6000000), ('good', 'NaN', 'last', 1, 0),
+             ('price-nan', 1, 'S1', 1, 'NaN')""",
+    )
+    assert pulling.run() == 0
+    assert ("orders", '{"changed_at": "2024-05-02T00:00:00+00:00"}') in pulling.pulls("dataset", "checkpoint")
+    assert job.read_keys() == {"good", "gone", "unchanged"}
+    rows = job.read(DIM_ORDER).select("order_id", F.col("amount").cast("string"), "is_deleted")
+    assert {row[0]: row[1:] for row in rows.collect()} == {
+        "good": ("1.5000", False),
+        "gone": ("1.5000", True),
+        "unchanged": ("1.5000", False),
+    }
+    assert [line[2] for line in lines_of(job, "good")] == ["S9", "S10", "last"]
+    assert broken_rules(job) == {
+        "amount-nan": ["amount_is_exact"],
+        "amount-infinite": ["amount_is_exact"],
+        "amount-fine": ["amount_is_exact"],
+        "price-nan": ["item_price_is_exact"],
+        "flag-two": ["wrong_type"],
+        "created-infinite": ["created_at_is_time"],
+        "created-bc": ["created_at_is_time"],
+        "changed-infinite": ["updated_at_is_time"],
+        "changed-before-all": ["updated_at_is_time"],
+        "changed-bc": ["updated_at_is_time"],
+    }
+
+    # At the instant of the checkpoint, with a smaller key than any other.
+    execute(server, f"INSERT INTO orders (order_id, amount, created_at, changed) VALUES ('a', {common})")  # noqa: S608
+    assert pulling.run("--set", "sources.jdbc.overlap_s=0") == 0
+    outcomes = job.metrics()["outcomes"]
+    assert (outcomes["inserted"], outcomes["unchanged"]) == (1, 3)
+    assert job.metrics()["pulls"]["orders"]["records"] == 9
+
+
+def broken_rules(job: Job) -> dict[str, list[str]]:
+    rows = job.read(QUARANTINE).select("raw", "reasons.rule").collect()
+    return {json.loads(row["raw"])["order_id"]: row["rule"] for row in rows}
+
+
 def test_a_database_whose_columns_differ_is_refused_before_anything_lands(
     shop: tuple[PostgresServer, PullingJob], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,10 +10,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.csv_files import CsvRecord, check_headers, read_csv_records, read_headers, split_csv
+from etl_lib.csv_files import CsvRecord, Header, check_headers, read_csv_records, read_headers, split_csv
 from etl_lib.errors import SchemaError
-from etl_lib.json_files import RECORD_COLUMNS
-from etl_lib.landing import LandingFile, collected, landing_files
+from etl_lib.landing import FirstLine, LandingFile, collected, landing_files
+from etl_lib.rules import STRUCTURAL
+from etl_lib.whole_files import RECORD_COLUMNS
 from tests.frames import assert_same, frame
 
 COLUMNS = ("sku", "name", "price")
@@ -143,11 +144,20 @@ def test_headers_may_have_any_order_and_further_columns_are_counted(spark: Spark
 
 
 def test_a_header_gives_the_names_of_its_columns_in_their_order() -> None:
-    lines = {"a": "price,sku,note,name", "b": '\ufeff"sku", name ,price', "c": 'sku,name,price,"a ""b"", c"'}
-    assert read_headers(lines, COLUMNS) == {
-        "a": ["price", "sku", "note", "name"],
-        "b": ["sku", "name", "price"],
-        "c": ["sku", "name", "price", 'a "b", c'],
+    lines = {
+        "a": "price,sku,note,name",
+        "b": '\ufeff"sku", name ,price',
+        "c": 'sku,name,price,"a ""b"", c"',
+        "d": 'SKU, "Name",\tprice\u00a0, "x, y"',
+        "e": "SKU,sku,name,price",
+    }
+    found = read_headers({path: FirstLine(line) for path, line in lines.items()}, COLUMNS)
+    assert found == {
+        "a": Header(["price", "sku", "note", "name"], ["note"]),
+        "b": Header(["sku", "name", "price"], []),
+        "c": Header(["sku", "name", "price", 'a "b", c'], ['a "b", c']),
+        "d": Header(["sku", "name", "price", "x, y"], ["SKU", "Name", "x, y"]),
+        "e": Header(["SKU", "sku", "name", "price"], ["SKU"]),
     }
     assert read_headers({}, COLUMNS) == {}
 
@@ -159,13 +169,20 @@ def test_every_header_that_does_not_fit_is_told_at_once(spark: SparkSession, tmp
         {
             "a.csv": b"sku,Name,name,sku\n",
             "b.csv": b"s1;Lamp;1\n",
+            "d.csv": b'Sku;"name"; price\n',
+            "e.csv": b"sku\tname\tprice\n",
+            "f.csv": b"sku|name|price|x\n",
+            "g.csv": "sku,name,price\n".encode("utf-32"),
+            "h.csv": "sku,name,price\n".encode("utf-16-le"),
+            "i.csv": b"sku,name,price,SKU,Price\n",
+            "j.csv": b"Sku,SKU,name,price\n",
             "good.csv": b"sku,name,price\n",
-            "c.csv": b'"sku" ,name,price\n',
+            "c.csv": b'"sku" x,name,price\n',
         },
     )
     with pytest.raises(SchemaError) as caught:
         check_headers(spark, files, COLUMNS)
-    a, b, c = (file.path for file in files if "good" not in file.path)
+    a, b, c, d, e, f, g, h, _, j = (file.path for file in files if "good" not in file.path)
     head, *told = str(caught.value).splitlines()
     assert head == "CSV headers do not name the columns that are needed:"
     assert [line.strip() for line in told[:5]] == [
@@ -175,7 +192,15 @@ def test_every_header_that_does_not_fit_is_told_at_once(spark: SparkSession, tmp
         f"{b}: column name is missing (found s1;Lamp;1)",
         f"{b}: column price is missing (found s1;Lamp;1)",
     ]
-    assert [line.split(": ")[0].strip() for line in told[5:]] == [c], "a header that is no CSV is told too"
+    assert told[5].strip().startswith(f"{c}: the header is not CSV")
+    assert [line.strip() for line in told[6:]] == [
+        f"{d}: its columns are separated by semicolons; write commas between them",
+        f"{e}: its columns are separated by tabs; write commas between them",
+        f"{f}: its columns are separated by bars (|); write commas between them",
+        f"{g}: {STRUCTURAL['not_utf8']}",
+        f"{h}: {STRUCTURAL['not_utf8']}",
+        f"{j}: column sku stands twice",
+    ]
 
 
 def test_the_records_of_all_files_are_read_with_their_place(spark: SparkSession, tmp_path: Path) -> None:
@@ -201,6 +226,33 @@ def test_the_records_of_all_files_are_read_with_their_place(spark: SparkSession,
             (b"s4,\xff,4".hex().upper(), b.path, 4, None, "s4", "?", "4"),
         ),
     )
+
+
+def test_marks_encodings_and_the_header_s_case_change_no_record(spark: SparkSession, tmp_path: Path) -> None:
+    text = 'SKU, "name" ,price,Note\ns1,"Lämp\n1",1\ns2,😀,2,x\n'
+    half = "x\ud83d".encode("utf-16-le", "surrogatepass")
+    contents = {
+        "little.csv": f"\ufeff{text}".encode("utf-16-le"),
+        "big.csv": f"\ufeff{text}".encode("utf-16-be"),
+        "utf-8.csv": text.encode(),
+        "marks.csv": text.replace("s1", "\ufeffs1").replace("s2", "\ufeffs2").encode(),
+        "cut off.csv": text.encode("utf-16") + b"s",
+        "half.csv": text.encode("utf-16").replace("😀".encode("utf-16-le"), half),
+    }
+    files = landed(spark, tmp_path, contents)
+    assert check_headers(spark, files, COLUMNS) == {"SKU": 6, "Note": 6}
+    rows = read_csv_records(spark, files, COLUMNS).collect()
+    found: dict[str, list[tuple[str | None, ...]]] = {}
+    for row in sorted(rows, key=lambda row: (row["source_file"], row["row"])):
+        found.setdefault(Path(row["source_file"]).name, []).append(tuple(row["given"]))
+    whole = [(None, None, None), ("s2", "😀", "2")]
+    assert found == {
+        **dict.fromkeys(("little.csv", "big.csv", "utf-8.csv", "marks.csv"), whole),
+        "cut off.csv": [*whole, (None, None, None)],
+        "half.csv": [whole[0], ("s2", "x?", "2")],
+    }
+    texts = read_csv_records(spark, files, COLUMNS).where(F.is_valid_utf8("raw")).groupBy("source_file").count()
+    assert {Path(row[0]).name: row[1] for row in texts.collect()} == {**dict.fromkeys(contents, 2), "half.csv": 1}
 
 
 def test_without_files_there_are_no_records(spark: SparkSession) -> None:

@@ -78,7 +78,10 @@ def test_an_undeclared_name_is_new_or_in_another_case() -> None:
         (
             {},
             ["warn"],
-            ["orders, fields that no table has: a (2), b (1)", "users, fields in another case, not read: E (1)"],
+            [
+                "orders, fields that no table has: a (2), b (1)",
+                "users, fields in another case, read in CSV alone: E (1)",
+            ],
         ),
         ({}, ["fail"], []),
         ({"new_field": "fail"}, ["fail"], ["orders, fields that no table has: a (2), b (1)"]),

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Observation, SparkSession
 
 from etl_lib.errors import SchemaError
-from etl_lib.sources.jdbc import Checkpoint, Database, SourceError, changed_rows, land_changes
+from etl_lib.sources.jdbc import (
+    Checkpoint,
+    Database,
+    SourceError,
+    changed_rows,
+    land_changes,
+    records_and_checksum,
+)
 from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
 from tests.derby_shop import Shop
 
@@ -21,8 +28,8 @@ def shop(spark: SparkSession) -> Shop:
     return Shop(spark)
 
 
-def at(text: str, key: str = "0") -> Checkpoint:
-    return Checkpoint(datetime.fromisoformat(text).replace(tzinfo=UTC), key)
+def at(text: str) -> Checkpoint:
+    return Checkpoint(datetime.fromisoformat(text).replace(tzinfo=UTC))
 
 
 def test_a_row_becomes_a_text_with_every_value_exactly(shop: Shop) -> None:
@@ -68,13 +75,57 @@ def test_only_what_changed_since_the_checkpoint_is_read_and_the_overlap_before_i
     shop.order(3, "2024-06-03 00:00:00")
     shop.order(4, None)
     left = changed_rows(shop.database(), "orders", None).checkpoint
-    assert left == at("2024-06-03", "3")
+    assert left == at("2024-06-03")
     assert shop.read(left) == ["2", "3", "4"]
     assert shop.read(left, overlap_s=60.0) == ["3", "4"]
-    assert shop.read(left, overlap_s=0.0) == ["4"]
+    assert shop.read(left, overlap_s=0.0) == ["3", "4"]
+    # At the checkpoint's own instant, with a larger key and a smaller one.
     shop.order(5, "2024-06-03 00:00:00")
-    assert shop.read(left, overlap_s=0.0) == ["4", "5"]
-    assert changed_rows(shop.database(), "orders", left).checkpoint == at("2024-06-03", "5")
+    shop.order(0, "2024-06-03 00:00:00")
+    assert shop.read(left, overlap_s=0.0) == ["0", "3", "4", "5"]
+    assert changed_rows(shop.database(), "orders", left).checkpoint == left
+
+
+@pytest.mark.parametrize("partitions", [1, 3])
+def test_a_time_of_change_outside_the_years_that_count_is_neither_checkpoint_nor_bound(
+    shop: Shop, partitions: int
+) -> None:
+    shop.order(1, "2024-06-01 00:00:00")
+    shop.order(2, "2024-06-03 00:00:00.000001999")  # finer than Spark's
+    shop.order(3, "1899-12-31 23:59:59.999999")
+    shop.order(4, "9999-12-31 00:00:00")
+    found = changed_rows(shop.database(partitions=partitions), "orders", None)
+    assert found.checkpoint == at("2024-06-03 00:00:00.000001")
+    assert shop.read(partitions=partitions) == ["1", "2", "3", "4"]
+    assert shop.read(found.checkpoint, partitions=partitions, overlap_s=0.0) == ["2", "3", "4"]
+    assert shop.read(at("1900-01-01"), partitions=partitions) == ["1", "2", "3", "4"]
+
+
+def test_a_checkpoint_comes_from_the_ledger_as_it_went_and_from_an_older_one_without_its_key() -> None:
+    left = at("2024-06-03 00:00:00.000001")
+    assert Checkpoint.from_text(left.as_text()) == left
+    assert Checkpoint.from_text('{"changed_at": "2024-06-03T00:00:00.000001+00:00", "key": "5"}') == left
+    assert Checkpoint.from_text('{"changed_at": "9999-12-31T23:59:59.999000+00:00", "key": "None"}') is None
+
+
+@pytest.mark.parametrize(
+    ("number", "flag"), [("0", False), ("1", True), ("1.0", True), ("7", "7.0"), ("0.5", "0.5"), ("NULL", None)]
+)
+def test_a_number_is_a_flag_if_it_is_0_or_1(shop: Shop, number: str, flag: object) -> None:
+    shop.execute('ALTER TABLE "orders" ADD COLUMN "is_deleted" DECIMAL(2,1)')
+    shop.order(1, "2024-06-01 00:00:00", is_deleted=number)
+    orders = JdbcOrders(table="orders", columns={"deleted": "is_deleted"}, items=JdbcItems(column="items"))
+    assert [json.loads(text)["deleted"] for text in shop.texts(orders=orders)] == [flag]
+
+
+def test_records_that_no_metrics_tell_of_are_counted_as_they_landed(shop: Shop, tmp_path: Path) -> None:
+    shop.order(1, "2024-06-01 00:00:00")
+    pull, _ = land_changes(shop.database(), "orders", str(tmp_path / "orders"), None)
+    landed = shop.spark.read.schema("raw string").text(pull.folder)
+    told = (pull.manifest.records, pull.manifest.checksum)
+    assert records_and_checksum(Observation("of no query"), lambda: landed) == told
+    none = landed.where("false")
+    assert records_and_checksum(Observation("of no query"), lambda: none) == (0, "xxhash64:" + "0" * 16)
 
 
 def test_a_table_without_rows_or_without_a_time_of_change_leaves_no_checkpoint(shop: Shop) -> None:
@@ -93,14 +144,14 @@ def test_users_are_read_by_their_columns_and_dates_work_as_times_of_change(shop:
     assert [row.asDict() for row in found.rows.collect()] == [
         {"user_id": "u1", "email": "a@b", "created_at": "2024-01-31", "country": None}
     ]
-    assert found.checkpoint == at("2024-05-01", "u1")
+    assert found.checkpoint == at("2024-05-01")
 
 
 def test_columns_that_are_missing_or_of_another_type_are_all_named_before_a_row_is_read(shop: Shop) -> None:
     orders = JdbcOrders(
         table="orders",
         changed_at="promo",
-        columns={"order_id": "number", "amount": "created_at", "created_at": "deleted", "deleted": "amount"},
+        columns={"order_id": "number", "amount": "created_at", "created_at": "deleted", "deleted": "promo"},
         items=JdbcItems(table="lines", position="place", columns={"qty": "quantity"}),
     )
     with pytest.raises(SchemaError) as told:
@@ -109,7 +160,7 @@ def test_columns_that_are_missing_or_of_another_type_are_all_named_before_a_row_
         "  orders.number: missing",
         "  orders.created_at: expected a number, found timestamp_ntz",
         "  orders.deleted: expected a time, found boolean",
-        "  orders.amount: expected a flag, found decimal(12,2)",
+        "  orders.promo: expected a flag, found string",
         "  orders.promo: expected a time, as changed_at",
         "  lines.quantity: missing",
         "  lines.place: missing",
@@ -138,14 +189,14 @@ def test_what_changed_lands_as_files_with_a_manifest(shop: Shop, tmp_path: Path)
     users = JdbcTable(table="customers", columns={"email": "e-mail"})
     shop.execute("""INSERT INTO "customers" VALUES ('u"1', 'two\nlines, ""', NULL, NULL)""")
     pull, checkpoint = land_changes(shop.database(), "orders", str(tmp_path / "orders"), None)
-    assert checkpoint == at("2024-06-02", "2")
+    assert checkpoint == at("2024-06-02")
     again, _ = land_changes(shop.database(), "orders", str(tmp_path / "orders"), None)
     later, _ = land_changes(shop.database(overlap_s=0.0), "orders", str(tmp_path / "orders"), checkpoint)
     manifest = pull.manifest
     assert (manifest.status, manifest.records, manifest.source) == ("complete", 2, "jdbc")
     assert manifest.url == f"{shop.name} orders"
     assert again.manifest.checksum == manifest.checksum
-    assert (later.manifest.records, later.manifest.since) == (0, checkpoint.changed_at)
+    assert (later.manifest.records, later.manifest.since) == (1, checkpoint.changed_at)
     lines = [line for path in Path(pull.folder).glob("part-*") for line in path.read_text().splitlines()]
     assert sorted(lines) == shop.texts()
     pull, _ = land_changes(shop.database(users=users), "users", str(tmp_path / "users"), None)
@@ -172,4 +223,4 @@ def test_tls_is_wanted_from_every_other_machine(
     assert (options.get("sslmode"), options.get("sslrootcert")) == (
         ("verify-full", "/ca.pem") if needs_tls else (None, None)
     )
-    assert options["sessionInitStatement"] == "SET TIME ZONE 'UTC'"
+    assert options["sessionInitStatement"] == "SET DateStyle TO ISO; SET TIME ZONE 'UTC'"

@@ -11,11 +11,12 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.config import Layout
-from etl_lib.json_files import RECORD_COLUMNS, read_json_records, split_array
+from etl_lib.json_files import read_json_records, split_array
 from etl_lib.landing import collected, landing_files
+from etl_lib.whole_files import RECORD_COLUMNS
 from tests.frames import assert_same, frame
 
-BROKEN = "broken_array"
+BROKEN, ONE = "broken_array", "one_object"
 DIGITS = "9" * 5000
 
 
@@ -107,6 +108,18 @@ def test_both_layouts_are_read_together_whatever_their_files_are_called(spark: S
         "a+b 100% [1] {2} é #1.jsonl": f"{one}\n".encode(),
         "%41+%2B.json": f"[{one}]".encode(),
         "not_utf8.json": b'[{"a":"\xff"}]',
+        "joined.jsonl": f"{one}\n\ufeff{two}\n".encode(),
+        "little.jsonl": f"\ufeff{one}\r\n{two}\r\n".encode("utf-16-le"),
+        "big.json": f"\ufeff{pretty}".encode("utf-16-be"),
+        "wide.jsonl": f"{one}\n{two}\n".encode("utf-32"),
+        "without a mark.jsonl": f"{one}\n{two}\n".encode("utf-16-le"),
+        "one.json": b'\n{\n "orders": [\n  {"order_id": "a"},\n  {"order_id": "b"}\n ]\n}\n',
+        "one, cut off.json": b'{"orders": [\n  {"order_id": "a"},\n  {"order_id":',
+        "one in UTF-16.json": '\ufeff{"orders":\n []}'.encode("utf-16-le"),
+        "several.json": b'{\n "a": 1\n}\n{\n "a": 2\n}\n',
+        "broken first.jsonl": f'{{"order_id": "a", "items": [\n{two}\n'.encode(),
+        "broken text first.jsonl": f'{{"order_id": "a\n{two}\n'.encode(),
+        "one broken line.jsonl": b'{"order_id": "a", ',
     }
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -131,6 +144,18 @@ def test_both_layouts_are_read_together_whatever_their_files_are_called(spark: S
         "a+b 100% [1] {2} é #1.jsonl": both[:1],
         "%41+%2B.json": both[:1],
         "not_utf8.json": [('{"a":"�"}', None)],
+        "joined.jsonl": [both[0], (f"\ufeff{two}", None)],
+        "little.jsonl": both,
+        "big.json": both,
+        "wide.jsonl": [(files["wide.jsonl"].decode("utf-8", "replace"), "not_utf8")],
+        "without a mark.jsonl": [(files["without a mark.jsonl"].decode(), "not_utf8")],
+        "one.json": [(files["one.json"].decode(), ONE)],
+        "one, cut off.json": [(files["one, cut off.json"].decode(), ONE)],
+        "one in UTF-16.json": [('{"orders":\n []}', ONE)],
+        "several.json": [(files["several.json"].decode(), ONE)],
+        "broken first.jsonl": [('{"order_id": "a", "items": [', None), both[1]],
+        "broken text first.jsonl": [('{"order_id": "a', None), both[1]],
+        "one broken line.jsonl": [('{"order_id": "a", ', None)],
     }
 
 

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from etl_lib.errors import ConfigError
 from etl_lib.landing import (
     FEW,
+    FirstLine,
     LandingFile,
     collected,
     file_columns,
@@ -113,7 +114,7 @@ def test_exactly_the_listed_files_are_read(spark: SparkSession, tmp_path: Path) 
     ]
     lines = read_text(spark, listed)
     assert {row["raw"] for row in lines.collect()} == {"orders[1].json", "{a,b}.json", "q?.json", "s*.json"}
-    assert first_lines(spark, listed) == {file.path: Path(file.path).name for file in listed}
+    assert first_lines(spark, listed) == {file.path: FirstLine(Path(file.path).name) for file in listed}
 
 
 @pytest.mark.parametrize("copies", [pytest.param(1, id="few files"), pytest.param(FEW, id="many files")])
@@ -128,6 +129,9 @@ def test_the_first_line_of_each_file_is_the_first_with_something_in_it(
         "packed.csv.gz": gzip.compress(b"\na,b\n1,2\n"),
         "long.csv": b"x" * 70_000 + b"\n1\n",
         "blank.csv": b"\n\n",
+        "little.csv": "\ufeff\na,é\n1,2\n".encode("utf-16-le"),
+        "big.csv": "\ufeffa,é".encode("utf-16-be"),
+        "wide.csv": "a,b\n".encode("utf-32"),
     }
     for copy in range(copies):
         for name, content in contents.items():
@@ -136,8 +140,13 @@ def test_the_first_line_of_each_file_is_the_first_with_something_in_it(
     files = collected(landing_files(spark, str(tmp_path), "input.pays"))
     assert len(files) > FEW or copies == 1
     lines = {"plain": "a,b", "marked": "a,b", "late": "a,b", "alone": "a,b", "packed": "a,b", "long": "x" * 65_536}
-    found = {file.path: line for file in files if (line := lines.get(Path(file.path).name.split(".")[0]))}
-    assert first_lines(spark, files) == found
+    expected = {name: FirstLine(line) for name, line in lines.items()}
+    expected |= dict.fromkeys(("little", "big"), FirstLine("a,é", "utf-16"))
+    found = {Path(file.path).name.split(".")[0]: file.path for file in files}
+    first = first_lines(spark, files)
+    assert {name: first.get(path) for name, path in found.items() if name != "wide"} == {**expected, "blank": None}
+    assert first[found["wide"]].encoding == "other"
+    assert len(first) == len(files) - copies
     assert first_lines(spark, []) == {}
 
 

@@ -81,7 +81,7 @@ def test_what_is_not_exactly_one_json_value_is_malformed(spark: SparkSession) ->
         *(f"{GOOD} x", f"{GOOD}}}", f"{GOOD}]", f"{GOOD} {GOOD}", f"{GOOD}{GOOD}", f"{GOOD},{GOOD}", f"{GOOD},"),
         *(f"{GOOD},null", f"{GOOD}],[{GOOD}", f'{GOOD},"x":1', f"{GOOD}] x", f",{GOOD}", "1 2", "null,null"),
         # white space that is none to JSON
-        *(f"\u00a0{GOOD}", f"{GOOD}\u2028", f"\x0b{GOOD}", f"\x0c{GOOD}", f"\ufeff{GOOD}"),
+        *(f"\u00a0{GOOD}", f"{GOOD}\u2028", f"\x0b{GOOD}", f"\x0c{GOOD}", f"\ufeff\ufeff{GOOD}"),
     ]
     assert_errors(spark, dict.fromkeys(malformed, "malformed_json"))
 
