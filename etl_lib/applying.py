@@ -141,7 +141,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
         after, rows = together(
             lambda: {**before, **warehouse.versions(written)}, lambda: {**rows_before, **warehouse.rows(written)}
         )
-        metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred)
+        metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred, set_aside=manifest.files_set_aside)
         if manifest.is_replay:
             metrics["replayed"] = orders.records - orders.outcomes["rejected"]
         metrics["tables"] = table_metrics(rows_before, rows, before, after)

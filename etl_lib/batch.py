@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
+from itertools import chain
 from typing import Protocol
 
 from pyspark.sql import functions as F
 
 from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
+from etl_lib.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, is_point_zero, unlike_ids
 from etl_lib.outcomes import APPLIED, OUTCOMES
 from etl_lib.samples import sample
+from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
 from etl_lib.stage import BLANK, Stage
 from etl_lib.together import together
+
+_SETTLED = (*APPLIED, "unchanged")
+"""The outcomes of records that are in the tables as they are."""
+_IDS = {
+    "user_id": "array(coalesce(orders.user_id, users.user_id))",
+    "sku": "coalesce(orders.lines.sku, array(products.sku))",
+}
+"""The ids in a record of the stage, by name, as SQL."""
+_TABLES_WITH = {
+    ("orders", "user_id"): DIM_ORDER,
+    ("orders", "sku"): FACT_SALES,
+    ("users", "user_id"): DIM_USER,
+    ("products", "sku"): DIM_PRODUCT,
+}
+"""Where the ids of the records before this batch are."""
 
 
 @dataclass
@@ -31,6 +49,8 @@ class DatasetCounts:
     given: Counter[str] = field(default_factory=Counter)
     """Accepted records with a value, by the members that an accepted record may lack."""
     blank: int = 0
+    ids: defaultdict[str, IdCount] = field(default_factory=lambda: defaultdict(IdCount))
+    """Valid events, or records that are in the tables as they are, by the name of an id that they have."""
 
     @property
     def records(self) -> int:
@@ -52,6 +72,10 @@ class Counted(Protocol):
     @property
     def samples(self) -> Mapping[tuple[str, str], list[str]]:
         """Up to `samples` keys by (dataset, rule), no values."""
+
+    @property
+    def unlike_ids(self) -> Sequence[UnlikeIds]:
+        """Ids that one dataset writes as numbers with .0 and another does not."""
 
     @property
     def read(self) -> Mapping[str, int]:
@@ -91,6 +115,7 @@ class Batch:
     """Up to `samples` keys by (dataset, rule), no values."""
     read: dict[str, int] = field(default_factory=dict)
     """The records that were read of each dataset, counted while reading; empty for a stage found ready."""
+    unlike_ids: list[UnlikeIds] = field(default_factory=list)
 
     def of(self, dataset: str) -> OrderCounts:
         """The counts of one dataset, all zero when it had no input."""
@@ -98,7 +123,9 @@ class Batch:
 
 
 def count_batch(stage: Stage, settings: Settings) -> Batch:
-    """Count a stage: one pass for all numbers, and one more each for conflicts, samples and drift if there are any."""
+    """Count a stage: one pass for all numbers, and one more each for conflicts, samples, drift and ids that are unlike,
+    if there are any.
+    """
     datasets: dict[str, OrderCounts] = {}
     dates: dict[date, Counter[str]] = {}
     groups = ("dataset", "outcome", "is_conflict", "broken_rules", "order_date", "table_date", "has_drift")
@@ -106,7 +133,12 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
         stage.rows.where(F.col("dataset") != "run")
         .withColumns({"order_date": F.col("orders.order_date"), "has_drift": F.col("unknown_fields").isNotNull()})
         .groupBy(*groups)
-        .agg(F.count("*").alias("records"), F.sum("orders.line_count").alias("lines"), *values_given("orders"))
+        .agg(
+            F.count("*").alias("records"),
+            F.sum("orders.line_count").alias("lines"),
+            *values_given("orders"),
+            *chain.from_iterable(count_ids(name, F.expr(ids)) for name, ids in _IDS.items()),
+        )
     )
     drifted = False
     may_lack = DECLARED["orders"].values
@@ -124,16 +156,41 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
         if outcome in (*APPLIED, "stale", "unchanged"):
             counts.winners += records
             counts.items += row["lines"] or 0
+        if outcome in _SETTLED:
+            for name in _IDS:
+                counts.ids[name].add(row[f"{name}_given"], row[f"{name}_with_point"])
         if row["dataset"] == "orders" and outcome in APPLIED:
             for day in {row["order_date"], row["table_date"]} - {None}:
                 dates.setdefault(day, Counter())[outcome] += records
     any_broken = any(counts.rules for counts in datasets.values())
-    samples, *_ = together(
+    samples, unlike, *_ = together(
         lambda: sample_keys(stage, settings.samples) if any_broken else {},
+        lambda: _unlike_ids(stage, datasets, settings.samples),
         lambda: count_drift(stage, datasets, settings, has_undeclared=drifted),
         *(partial(_count_conflicts, stage, dataset, counts, settings) for dataset, counts in datasets.items()),
     )
-    return Batch(stage, datasets, dates, samples)
+    return Batch(stage, datasets, dates, samples, unlike_ids=unlike)
+
+
+def _unlike_ids(stage: Stage, datasets: Mapping[str, DatasetCounts], samples: int) -> list[UnlikeIds]:
+    """Where orders name users or products by other ids than their files have; what the batch lacks is in the tables."""
+    found = []
+    settled = stage.rows.where(F.col("outcome").isin(*_SETTLED))
+    for name, ids in _IDS.items():
+        here = {dataset: counts.ids[name] for dataset, counts in datasets.items() if counts.ids[name].records}
+        if any(count.with_point for count in here.values()):
+            of_both = [dataset for dataset in SHARED_IDS[name].datasets if (dataset, name) in _TABLES_WITH]
+            counts = {dataset: here.get(dataset) or _ids_before(stage, dataset, name) for dataset in of_both}
+            found += unlike_ids(name, counts, settled, F.expr(ids), samples)
+    return found
+
+
+def _ids_before(stage: Stage, dataset: str, name: str) -> IdCount:
+    """The ids of a dataset in the tables; a batch without records of it has changed none of them."""
+    rows = stage.warehouse.read(_TABLES_WITH[dataset, name])
+    rows = rows.where(~F.col("is_inferred")) if "is_inferred" in rows.columns else rows
+    given, with_point = rows.agg(F.count(name), F.count_if(is_point_zero(F.col(name)))).collect()[0]
+    return IdCount(given, with_point)
 
 
 def _count_conflicts(stage: Stage, dataset: str, counts: OrderCounts, settings: Settings) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from etl_lib.batch import Batch
 from etl_lib.dimensions import missing_counts
+from etl_lib.expectations import id_results
 from etl_lib.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, rule_results, write_rule_results, write_run
 from etl_lib.plan import print_plan
 from etl_lib.report import NOTHING_NEW, batch_metrics
@@ -23,29 +24,34 @@ def record_plan(run: Run, batch: Batch) -> None:
     """Enter the run as a plan that waits for `--apply`."""
     versions = run.warehouse.versions(MOVED_TABLES)
     run.metrics.update(
-        batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)), status=PLANNED, inferred=missing_counts(batch)
+        batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)),
+        status=PLANNED,
+        inferred=missing_counts(batch),
+        set_aside=run.manifest.files_set_aside,
     )
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
     if not run.arguments.as_json:
-        print_plan(batch, run.settings.samples, sys.stdout, run.metrics.get("finished_runs", ()))
+        print_plan(batch, run.settings.samples, sys.stdout, run.metrics)
 
 
 def nothing_new(run: Run) -> None:
     """There was no file that the ledger does not have: no table is touched, the ledger neither."""
-    run.metrics.update(NOTHING_NEW, status=DONE, **run.warehouse.rows((DIM_USER, DIM_PRODUCT)))
+    run.metrics.update(
+        NOTHING_NEW, status=DONE, set_aside=run.manifest.files_set_aside, **run.warehouse.rows((DIM_USER, DIM_PRODUCT))
+    )
 
 
 def record_failure(run: Run, batch: Batch, message: str) -> None:
     """Enter the run as failed, so that no later run applies its stage."""
-    run.metrics.update(batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)))
+    run.metrics.update(batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)), set_aside=run.manifest.files_set_aside)
     write_rule_results(batch.stage, all_rule_results(run, batch, missing_counts(batch)))
     write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message))
 
 
 def all_rule_results(run: Run, batch: Batch, inferred: Mapping[str, int]) -> list[RuleResult]:
-    """The results of all rules, those about members that no dimension knows among them."""
+    """The results of all rules, those about ids and about members that no dimension knows among them."""
     rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
-    results = rule_results(batch, rules)
+    results = [*rule_results(batch, rules), *id_results(batch)]
     for dataset, rule in MEMBER_RULES.items():
         if "orders" in batch.datasets:
             results.append(RuleResult("orders", rule, "warn", batch.of("orders").applied, inferred[dataset], []))

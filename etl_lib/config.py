@@ -45,6 +45,8 @@ class Inputs(Section):
     products: Location | None = None
     layout: Layout = "auto"
     """How order files are laid out: `auto` looks at the first character of each."""
+    damaged: Literal["stop", "set_aside"] = "stop"
+    """What a file that cannot be read does: end the run, or wait, told in every run, until it changes."""
     prints: Location | None = None
     taps: Location | None = None
     pays: Location | None = None

@@ -14,6 +14,7 @@ from etl_lib.batch import DatasetCounts, count_drift, sample_keys
 from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, values_given
 from etl_lib.event_records import DATASETS
+from etl_lib.ids_alike import UnlikeIds, is_point_zero, unlike_ids
 from etl_lib.stage import BLANK, HEADER, Stage
 
 VALID = "valid"
@@ -89,6 +90,7 @@ class EventBatch:
     files: dict[tuple[str, str], FileCounts] = field(default_factory=dict)
     """The records of each (dataset, path)."""
     repeated_headers: int = 0
+    unlike_ids: list[UnlikeIds] = field(default_factory=list)
 
     @property
     def last_print_day(self) -> date | None:
@@ -97,13 +99,19 @@ class EventBatch:
 
 
 def count_events(stage: EventStage, settings: Settings) -> EventBatch:
-    """Count a stage of events: one pass for all numbers, and one more each for samples and drift if there are any."""
+    """Count a stage of events: one pass for all numbers, and one more each for samples, drift and ids that are unlike,
+    if there are any.
+    """
     datasets = {dataset: EventCounts() for dataset in DATASETS}
     files: dict[tuple[str, str], FileCounts] = {}
     tallied = (
         stage.all_rows.withColumn("has_drift", F.col("unknown_fields").isNotNull())
         .groupBy("dataset", "source_file", "outcome", "broken_rules", "day", "has_drift")
-        .agg(F.count("*").alias("records"), *values_given("prints"))
+        .agg(
+            F.count("*").alias("records"),
+            F.count_if(is_point_zero(F.col("user_id"))).alias("with_point"),
+            *values_given("prints"),
+        )
     )
     drifted = False
     may_lack = DECLARED["prints"].values
@@ -118,12 +126,17 @@ def count_events(stage: EventStage, settings: Settings) -> EventBatch:
             of_file.add(records, row["day"] if outcome == VALID else None)
         if outcome == VALID:
             counts.days[row["day"]] += records
+            counts.ids["user_id"].add(records, row["with_point"])
         counts.blank += records if outcome == BLANK else 0
         counts.headers += records if outcome == HEADER else 0
         counts.set_aside += records if outcome == SET_ASIDE else 0
     count_drift(stage, datasets, settings, has_undeclared=drifted)
     any_broken = any(counts.rules for counts in datasets.values())
-    return EventBatch(stage, datasets, sample_keys(stage, settings.samples) if any_broken else {}, files=files)
+    samples = sample_keys(stage, settings.samples) if any_broken else {}
+    ids = {dataset: counts.ids["user_id"] for dataset, counts in datasets.items()}
+    valid = stage.rows.where(F.col("outcome") == VALID)
+    unlike = unlike_ids("user_id", ids, valid, F.array("user_id"), settings.samples)
+    return EventBatch(stage, datasets, samples, files=files, unlike_ids=unlike)
 
 
 def valid_events(stage: Stage) -> DataFrame:

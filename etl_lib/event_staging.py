@@ -14,6 +14,7 @@ from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
 from etl_lib.csv_lines import Layout, by_name, csv_layouts, surplus_columns
+from etl_lib.damaged import without_set_aside
 from etl_lib.errors import ConfigError
 from etl_lib.event_batch import SET_ASIDE, VALID, EventBatch, EventStage, count_events
 from etl_lib.event_records import DATASETS, PAY_COLUMNS, parse_pays, parse_plain_views, parse_views
@@ -37,16 +38,19 @@ Files = Mapping[str, Sequence[LandingFile]]
 
 
 def event_files(run: Run) -> dict[str, list[LandingFile]]:
-    """All files of each dataset: the features are computed from all of their input, every time."""
+    """All files of each dataset, as the features are computed from all of their input every time; but those that were
+    set aside wait until they change.
+    """
 
     def listed(dataset: str) -> list[LandingFile]:
         location = run.settings.input.location(dataset)
         return collected(landing_files(run.spark, location, f"input.{dataset}"))
 
     files = dict(zip(DATASETS, together(*(lambda name=name: listed(name) for name in DATASETS)), strict=True))
+    run.metrics["unmatched"] = {name: run.settings.input.location(name) for name in DATASETS if not files[name]}
     if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
         raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")
-    return files
+    return without_set_aside(run, files)
 
 
 @dataclass(frozen=True)

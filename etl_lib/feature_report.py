@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table as Grid
 
 from etl_lib.batch import drift_of
@@ -15,7 +14,7 @@ from etl_lib.event_batch import EVENT_OUTCOMES, EventBatch
 from etl_lib.event_records import DATASETS
 from etl_lib.expectations import is_complete
 from etl_lib.ledger import RuleResult
-from etl_lib.report import dataset_metrics, print_closing, print_grids, print_opening
+from etl_lib.report import dataset_metrics, print_closing, print_grids, print_input, print_opening, print_warnings
 from etl_lib.streams import console_on
 from etl_lib.weeks import Windows
 
@@ -74,12 +73,13 @@ def print_plan(metrics: Mapping[str, Any], weeks: Mapping[str, tuple[int, int]],
     """Print what a run would replace; `weeks` has the rows of each target week now and then."""
     console = console_on(stream)
     console.print(f"\n[bold]Plan {metrics['run_id']}[/bold]: what the run would do\n")
+    print_input(metrics, console)
     print_grids(metrics, MEANINGS, console)
     grid = _week_grid("Weeks that would be replaced", "rows now", "rows then")
     for week, (now, then) in weeks.items():
         grid.add_row(week, f"{now:,}", f"{then:,}")
     console.print(grid)
-    _print_warnings(metrics, console)
+    print_warnings(metrics["warnings"], console)
     console.print("The plan changed no feature, file or ledger of files. To carry it out, run it without --plan.")
 
 
@@ -99,7 +99,7 @@ def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO
     outside = metrics["pays_before_windows"], metrics["pays_after_windows"]
     duplicates = ", ".join(f"{metrics[f'duplicate_{dataset}']:,} {dataset}" for dataset in DATASETS)
     console.print(f"Pays before the windows {outside[0]:,}, after them {outside[1]:,}; exact duplicates: {duplicates}")
-    _print_warnings(metrics, console)
+    print_warnings(metrics["warnings"], console)
     for path in metrics["files"]:
         console.print(f"File     {path}", soft_wrap=True, markup=False)
     print_closing(metrics, settings, console)
@@ -110,8 +110,3 @@ def _week_grid(title: str, *numbers: str) -> Grid:
     for name in numbers:
         grid.add_column(name, justify="right")
     return grid
-
-
-def _print_warnings(metrics: Mapping[str, Any], console: Console) -> None:
-    for warning in metrics["warnings"]:
-        console.print(f"[yellow]Warning[/yellow] {warning}")

@@ -15,7 +15,7 @@ from etl_lib.errors import AccountingError, LakehouseError, QualityGateError
 from etl_lib.event_batch import EventBatch, FileCounts, count_duplicates
 from etl_lib.event_records import DATASETS
 from etl_lib.event_staging import Files
-from etl_lib.expectations import WEEK_RULES, week_results
+from etl_lib.expectations import WEEK_RULES, id_results, week_results
 from etl_lib.feature_report import batch_metrics, print_plan, row_metrics, warnings, window_metrics
 from etl_lib.gates import accounting_problem, quality_problem, warn_of_drift
 from etl_lib.ledger import (
@@ -44,7 +44,7 @@ CHANGED_TABLES = (VALUE_PROP_FEATURES, QUARANTINE)
 
 def pass_gates(run: Run, batch: EventBatch) -> None:
     """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
-    run.metrics.update(batch_metrics(batch))
+    run.metrics.update(batch_metrics(batch), set_aside=run.manifest.files_set_aside)
     error = accounting_problem(batch) or quality_problem(run, batch, DATASETS)
     if error is not None:
         _record_failure(run, batch, error)
@@ -152,10 +152,10 @@ def _micros(day: date | None) -> int | None:
 
 def _warn(run: Run, batch: EventBatch, windows: Windows) -> list[RuleResult]:
     results = week_results(batch.datasets["prints"].days, windows, run.settings.min_week_share)
-    run.metrics["warnings"] = warnings(results, WEEK_RULES)
+    run.metrics["warnings"] = [*warnings(results, WEEK_RULES), *(found.told() for found in batch.unlike_ids)]
     for warning in run.metrics["warnings"]:
         log.warning(warning)
-    return results
+    return [*results, *id_results(batch)]
 
 
 def _refused(run: Run, batch: EventBatch, reason: str) -> QualityGateError:

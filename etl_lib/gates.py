@@ -23,6 +23,8 @@ def pass_gates(run: Run, batch: Batch) -> None:
         record_failure(run, batch, str(error))
         raise error
     warn_of_drift(run, batch)
+    for unlike in batch.unlike_ids:
+        log.warning(unlike.told())
 
 
 def warn_of_drift(run: Run, batch: Counted) -> None:

@@ -8,7 +8,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.arguments import Scope
-from etl_lib.landing import LandingFile, collected_by, landing_files, unread
+from etl_lib.damaged import without_set_aside
+from etl_lib.landing import LandingFile, collected_by, is_empty, landing_files, unread
 from etl_lib.run import Run
 from etl_lib.schemas import ETL_FILES
 from etl_lib.together import together
@@ -19,7 +20,8 @@ DATASETS = ("orders", "users", "products")
 def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     """The files of each dataset that this run reads; a dataset without any is left out.
 
-    `--full` takes all. `--since` takes all but the order files whose recorded maximum of version_at is older.
+    `--full` takes all. `--since` takes all but the order files whose recorded maximum of version_at is older. Those
+    that were set aside wait until they change. A location at which there is no file at all is told in the metrics.
     """
     locations = {name: location for name in DATASETS if (location := run.settings.landing_files(name)) is not None}
 
@@ -28,9 +30,16 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
 
     if not locations:
         return {}
-    files = reduce(DataFrame.unionByName, together(*(partial(listed, *each) for each in locations.items())))
+    listings = dict(zip(locations, together(*(partial(listed, *each) for each in locations.items())), strict=True))
+    files = reduce(DataFrame.unionByName, listings.values())
     found = collected_by(_wanted(scope, files, run.warehouse.read(ETL_FILES)), F.col("dataset"))
-    return {dataset: found[dataset] for dataset in DATASETS if dataset in found}
+    run.metrics["unmatched"] = {
+        dataset: locations[dataset]
+        for dataset, listing in listings.items()
+        if dataset not in found and dataset not in run.settings.sources.pulled and is_empty(listing)
+    }
+    left = found if scope.full else without_set_aside(run, found)
+    return {dataset: left[dataset] for dataset in DATASETS if left.get(dataset)}
 
 
 def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame) -> DataFrame:

@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -20,7 +19,7 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.errors import ConfigError, InputError, LakehouseError
+from etl_lib.errors import ConfigError, InputError
 from etl_lib.local_rows import local_rows
 from etl_lib.output import located
 from etl_lib.texts import Encoding, decoded, encoding_of, first_line_of
@@ -29,6 +28,8 @@ from etl_lib.texts import Encoding, decoded, encoding_of, first_line_of
 register_pickle_by_value(sys.modules[__name__])
 
 _GLOB = re.compile(r"[*?\[{]")
+_COLON = "Relative path in absolute URI"
+"""What Hadoop says of a name with a colon."""
 _SPECIAL = re.compile(r"([\\*?\[\]{}])")
 
 WHOLE = -1
@@ -87,18 +88,62 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
     is_glob = _GLOB.search(location) is not None
     exact = _SPECIAL.sub(r"\\\1", location)
     for path in (exact, location) if is_glob else (exact,):
-        try:
-            found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
-            files = found.select(*file_columns())
-            files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
-        except AnalysisException as error:
-            if error.getCondition() != "PATH_NOT_FOUND":
-                raise
-        else:
-            return files
+        if (found := _listed(spark, path, setting)) is not None:
+            return found
     if is_glob:
         return local_rows(spark, [], FILE_COLUMNS)
     raise ConfigError(f"{setting}: there is no file or folder {location}")
+
+
+def _listed(spark: SparkSession, path: str, setting: str) -> DataFrame | None:
+    """What Spark finds at a path, or None when there is nothing."""
+    try:
+        found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
+        files = found.select(*file_columns())
+        files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            return None
+        raise
+    except Exception as error:  # of Java, without a type of its own in Python
+        if _COLON in str(error) and _GLOB.search(path):
+            return _matching(spark, path, setting)
+        raise InputError(f"{setting}: {path} cannot be listed: {_first_line(error)}") from error
+    return files
+
+
+def _matching(spark: SparkSession, glob: str, setting: str) -> DataFrame | None:
+    """What a glob matches where Hadoop cannot tell, because of a colon in some name; the folder it can list."""
+    begin = _GLOB.search(glob)
+    folder = glob[: begin.start() if begin else len(glob)].rpartition("/")[0]
+    files = _listed(spark, folder or "/", setting)
+    if files is None:
+        return None
+    name = F.regexp_replace("source_file", "^file:/*", "/")
+    return files.where(name.rlike(f"^{_as_regex(re.sub('^file:/*', '/', glob))}(/.*)?$"))
+
+
+def _as_regex(glob: str) -> str:
+    """A pattern of Hadoop's as a regular expression."""
+    signs = {"*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", "[": "[", "]": "]"}
+    parts, depth, in_class = [], 0, False
+    for found in re.finditer(r"\\.|.", glob, re.DOTALL):
+        sign = found[0]
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        if in_class:
+            parts.append(sign)
+        elif sign == "," and depth:
+            parts.append("|")
+        else:
+            parts.append(signs.get(sign) or re.escape(sign[-1]))
+        in_class = sign == "[" or (in_class and sign != "]")
+    return "".join(parts)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of Java says."""
+    lines = [line for line in str(error).splitlines() if "Exception: " in line] or str(error).splitlines()
+    return lines[0].partition("Exception: ")[2] or lines[0]
 
 
 def _is_hidden(path: str) -> bool:
@@ -123,6 +168,11 @@ def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
     values = [(file.path, file.size, file.modified_at) for file in files]
     rows = local_rows(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
     return rows.select("source_file", "source_size", F.timestamp_micros("micros").alias("source_modified_at"))
+
+
+def is_empty(files: DataFrame) -> bool:
+    """Whether a listing has no file; no query is run for it where Spark listed them."""
+    return not files.inputFiles() and files.isEmpty()
 
 
 def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
@@ -199,23 +249,7 @@ def _read_hidden(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame
     return contents.select(F.col("raw").cast("string"), *names, place.alias("block"), place.alias("row"))
 
 
-@contextmanager
-def vanished_files_told(spark: SparkSession, files: Sequence[LandingFile]) -> Iterator[None]:
-    """Raise InputError with its path when reading fails and one of the files is no longer there."""
-    try:
-        yield
-    except LakehouseError:
-        raise
-    except Exception as error:
-        # What Spark raises in a task has no type of its own in Python.
-        if (path := _vanished(spark, files)) is None:
-            raise
-        raise InputError(
-            f"{path} is gone since it was listed; no table was changed: run the command again, it reads what is there"
-        ) from error
-
-
-def _vanished(spark: SparkSession, files: Sequence[LandingFile]) -> str | None:
+def vanished_file(spark: SparkSession, files: Sequence[LandingFile]) -> str | None:
     """The first of the files that is no longer there."""
     try:
         read_text(spark, files).schema  # noqa: B018 - as above

@@ -17,7 +17,7 @@ from etl_lib.local_rows import local_rows
 from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, PUBLISHED_TABLES, Table
 from etl_lib.sinks.relations import Publish
-from etl_lib.stage import FILE, NO_RECORDS, Manifest, Stage
+from etl_lib.stage import FILE, NO_RECORDS, Manifest, SetAside, Stage
 from etl_lib.warehouse import Warehouse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -151,6 +151,14 @@ def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[s
     loaded = warehouse.read(ETL_FILES).where(F.col("dataset").isin(list(datasets)))
     found = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
     return {(row[0], row[1], row[2], row[3]) for row in found}
+
+
+def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
+    """The file versions that complete runs could not read."""
+    told = F.get_json_object("metrics", "$.set_aside").alias("told")
+    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(told)
+    texts = done.where(F.col("told").isNotNull() & (F.col("told") != "[]")).distinct().collect()
+    return [SetAside(**file) for row in texts for file in json.loads(row["told"])]
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
 from pyspark.sql import Column
@@ -11,7 +11,7 @@ from rich.console import Console
 
 from etl_lib.batch import Batch
 from etl_lib.merge import dates_literal
-from etl_lib.report import MEANINGS
+from etl_lib.report import MEANINGS, print_input, print_warnings
 from etl_lib.schemas import DIM_ORDER, FACT_SALES, Table
 from etl_lib.streams import console_on, printable
 
@@ -51,16 +51,17 @@ def _as_texts(side: str, names: Sequence[str]) -> Column:
     return F.create_map(*(part for name in names for part in (F.lit(name), F.col(f"{side}.{name}").cast("string"))))
 
 
-def print_plan(batch: Batch, most: int, stream: TextIO, finished: Sequence[str] = ()) -> None:
+def print_plan(batch: Batch, most: int, stream: TextIO, metrics: Mapping[str, Any]) -> None:
     """Print the plan of a staged batch; `most` is how many orders to show one by one.
 
-    `finished` are interrupted runs that were finished first, as every run does.
+    The metrics of the run tell what was finished first, and which input could not be read.
     """
     console = console_on(stream)
     orders = batch.of("orders").outcomes
     console.print(f"\n[bold]Plan {batch.stage.run_id}[/bold]: what applying it would do\n")
-    if finished:
+    if finished := metrics.get("finished_runs"):
         console.print(f"  Before it, interrupted runs were finished from their stage: {', '.join(finished)}\n")
+    print_input(metrics, console)
     for dataset, counts in sorted(batch.datasets.items()):
         for outcome, sign in _SIGNS.items():
             if counts.outcomes[outcome]:
@@ -73,6 +74,7 @@ def print_plan(batch: Batch, most: int, stream: TextIO, finished: Sequence[str] 
         _print_dates(batch, console)
         for name, (hit, files) in touched_files(batch).items():
             console.print(f"  {name}: {hit} of {files} files hold rows that change")
+    print_warnings((found.told() for found in batch.unlike_ids), console)
     console.print(
         f"\nPlan: {orders['inserted']:,} to insert, {orders['updated']:,} to update, "
         f"{orders['unchanged'] + orders['stale'] + orders['superseded'] + orders['out_of_window']:,} left alone, "

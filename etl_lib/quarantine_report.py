@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from rich.table import Table as Grid
 
 from etl_lib.config import Settings
-from etl_lib.report import MEANINGS, print_closing, print_conflicts, print_grids, print_opening
+from etl_lib.report import MEANINGS, print_closing, print_conflicts, print_grids, print_opening, print_warnings
 from etl_lib.streams import console_on
 
 ID_SHOWN = 12
@@ -101,4 +101,5 @@ def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO
         console.print("Nothing to replay: no entry that was chosen is open, no table was changed.")
     print_grids(metrics, MEANINGS, console)
     print_conflicts(metrics, console)
+    print_warnings(metrics["warnings"], console)
     print_closing(metrics, settings, console)

@@ -48,6 +48,7 @@ def batch_metrics(batch: Batch, rows: Mapping[str, int]) -> dict[str, Any]:
         "conflict_orders": orders.conflict_keys,
         "datasets": {name: dataset_metrics(counts, OUTCOMES) for name, counts in sorted(batch.datasets.items())},
         "drift": drift_of(batch),
+        "warnings": [found.told() for found in batch.unlike_ids],
         "dates": [day.isoformat() for day in sorted(batch.dates)],
     }
 
@@ -88,6 +89,7 @@ NOTHING_NEW: dict[str, Any] = {
     "conflict_orders": [],
     "datasets": {},
     "drift": {},
+    "warnings": [],
     "dates": [],
 }
 """The metrics of a run that found no new file."""
@@ -120,6 +122,7 @@ def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO
         console.print("Nothing new: the ledger has every file, no table was changed.")
     print_grids(metrics, MEANINGS, console)
     print_conflicts(metrics, console)
+    print_warnings(metrics["warnings"], console)
     print_closing(metrics, settings, console)
 
 
@@ -130,6 +133,16 @@ def print_opening(metrics: Mapping[str, Any], console: Console) -> None:
         console.print(f"Finished first, from their stage: {', '.join(metrics['finished_runs'])}")
     if metrics.get("finished_restores"):
         console.print(f"Finished first, undoing: {', '.join(metrics['finished_restores'])}")
+    print_input(metrics, console)
+
+
+def print_input(metrics: Mapping[str, Any], console: Console) -> None:
+    """Where no file was found at all, and which files wait because they cannot be read."""
+    for dataset, location in metrics.get("unmatched", {}).items():
+        console.print(f"[yellow]No file[/yellow] at input.{dataset}: {printable(location)}", soft_wrap=True)
+    for file in metrics.get("set_aside", ()):
+        told = printable(f"{file['dataset']} {file['path']}: {file['reason']}")
+        console.print(f"[yellow]Set aside[/yellow] {told}", soft_wrap=True)
 
 
 def print_pulls(metrics: Mapping[str, Any], console: Console) -> None:
@@ -158,6 +171,12 @@ def print_conflicts(metrics: Mapping[str, Any], console: Console) -> None:
         console.print(
             f"[yellow]Conflicts[/yellow] (one version, two contents): {metrics['conflicts']} orders: {printable(shown)}"
         )
+
+
+def print_warnings(warnings: Iterable[str], console: Console) -> None:
+    """What was expected of whole datasets and is not so, a sentence each."""
+    for warning in warnings:
+        console.print(f"[yellow]Warning[/yellow] {warning}", soft_wrap=True)
 
 
 def print_grids(metrics: Mapping[str, Any], meanings: Mapping[str, str], console: Console) -> None:

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, reduce
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -33,6 +34,17 @@ _OPEN = "applying"
 
 
 @dataclass(frozen=True)
+class SetAside:
+    """A version of a landing file that could not be read, and why; `modified_at` in microseconds since the epoch."""
+
+    dataset: str
+    path: str
+    size: int
+    modified_at: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What finishing a run needs to know of its start."""
 
@@ -44,6 +56,13 @@ class Manifest:
     """A plan waits for `--apply`; any other stage is finished by the next run."""
     versions: Mapping[str, int] = field(default_factory=dict)
     """The versions of PUBLISHED_TABLES that the run was staged against: what to go back to, to undo it."""
+    set_aside: tuple[SetAside, ...] = ()
+    """The files that wait, because they cannot be read as they are."""
+
+    @property
+    def files_set_aside(self) -> list[dict[str, Any]]:
+        """Those files, for the metrics."""
+        return [asdict(file) for file in self.set_aside]
 
     @property
     def is_replay(self) -> bool:
@@ -160,7 +179,8 @@ def unfinished(warehouse: Warehouse) -> list[Manifest]:
 
 def _manifest(text: str) -> Manifest:
     fields = json.loads(text)
-    return Manifest(**{**fields, "arguments": tuple(fields["arguments"])})
+    set_aside = tuple(SetAside(**file) for file in fields.pop("set_aside", ()))
+    return Manifest(**{**fields, "arguments": tuple(fields["arguments"])}, set_aside=set_aside)
 
 
 def _record(dataset: str) -> Column:

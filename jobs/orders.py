@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 # Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
@@ -21,9 +20,9 @@ from etl_lib.bookkeeping import nothing_new, record_plan
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
+from etl_lib.damaged import stage_readable
 from etl_lib.gates import pass_gates
 from etl_lib.intake import DATASETS, files_to_read
-from etl_lib.landing import vanished_files_told
 from etl_lib.little import reads_little, touches_little
 from etl_lib.publish_report import print_orders_summary
 from etl_lib.publishing import publish_tables
@@ -70,8 +69,8 @@ def load_new_files(run: Run, scope: Scope) -> None:
         return
     little = reads_little(run, files)
     with light_queries(run.spark, when=little):
-        with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
-            batch = stage_batch(run, scope, files)
+        with step("stage") as told:
+            batch, _ = stage_readable(run, files, partial(stage_batch, run, scope))
             told["records"] = sum(counts.records for counts in batch.datasets.values())
         pass_gates(run, batch)
     with light_queries(run.spark, when=little and touches_little(run, batch)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 # Plain `spark-submit jobs/value_props.py` from a checkout finds the package beside this folder.
@@ -19,11 +18,11 @@ from etl_lib.before_spark import check_before_spark
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
+from etl_lib.damaged import stage_readable
 from etl_lib.event_records import DATASETS
 from etl_lib.event_staging import event_files, stage_events
 from etl_lib.feature_report import print_summary
 from etl_lib.feature_run import apply_weeks, pass_gates, plan_weeks, windows_of
-from etl_lib.landing import vanished_files_told
 from etl_lib.restore import finish_restores
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, open_run, step
@@ -43,10 +42,10 @@ def compute_features(argv: Sequence[str]) -> None:
     with open_run(VALUE_PROPS, settings, arguments, rules) as run:
         finish_restores(run)
         with step("files") as told:
-            files = event_files(run)
-            told["files"] = sum(map(len, files.values()))
-        with step("stage") as told, vanished_files_told(run.spark, list(chain(*files.values()))):
-            batch = stage_events(run, files)
+            found = event_files(run)
+            told["files"] = sum(map(len, found.values()))
+        with step("stage") as told:
+            batch, files = stage_readable(run, found, partial(stage_events, run))
             told["records"] = sum(counts.records for counts in batch.datasets.values())
         pass_gates(run, batch)
         reference, windows = windows_of(run, batch, arguments)

@@ -104,7 +104,9 @@ def test_a_life_of_orders(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_ledger_the_quarantine_and_the_rules_account_for_a_run(job: Job) -> None:
-    (job.landing / "users.csv").write_text("country,user_id,email,created_at\nDE,u1,a@example.org,2024-01-01\nXX\n")
+    (job.landing / "users.csv").write_text(
+        "country,user_id,email,created_at\nDE,u1,a@example.org,2024-01-01\nXX\nFR,98702.0,,\n"
+    )
     (job.landing / "products.csv").write_text("sku,name,category,price\nS1,One,toys,9.99\nS2,Two,games,dear\n")
     tie = order("tie")
     path = job.land("a.jsonl", tie, "{broken", tie | {"amount": 11}, "", order("o2", user_id="u2", note=1), "{broken")
@@ -117,11 +119,11 @@ def test_the_ledger_the_quarantine_and_the_rules_account_for_a_run(job: Job) -> 
     assert metrics["blank_lines"] == 1
     assert (metrics["conflicts"], metrics["conflict_orders"]) == (1, ["tie"])
     assert metrics["datasets"]["orders"]["unknown_fields"] == {"note": 1}
-    assert (metrics["dim_user"], metrics["dim_product"]) == (2, 1)
+    assert (metrics["dim_user"], metrics["dim_product"]) == (3, 1)
     assert job.read(DIM_ORDER).where("order_id = 'tie'").collect()[0]["amount"] == Decimal("11.0000")
 
     members = job.read(DIM_USER).select("user_id", "country", "is_inferred").orderBy("user_id").collect()
-    assert [tuple(row) for row in members] == [("u1", "DE", False), ("u2", None, True)]
+    assert [tuple(row) for row in members] == [("98702.0", "FR", False), ("u1", "DE", False), ("u2", None, True)]
 
     entries = job.read(QUARANTINE).orderBy("dataset", "position").collect()
     told = [
@@ -141,12 +143,18 @@ def test_the_ledger_the_quarantine_and_the_rules_account_for_a_run(job: Job) -> 
     assert results["orders", "amount_matches_items"] == (5, 1, ["tie"])
     assert results["orders", "item_sku_given"] == (5, 0, [])
     assert results["orders", "user_known"] == (2, 1, [])
+    assert results["users", "user_ids_alike"] == (2, 1, ["98702.0"])
+    assert results["orders", "user_ids_alike"] == results["orders", "skus_alike"] == (2, 0, [])
+    assert results["products", "skus_alike"] == (1, 0, [])
+    assert [told.partition(" (")[0] for told in metrics["warnings"]] == [
+        "users: 1 of 2 records have a user_id that is a number with .0"
+    ]
 
     run = job.read(ETL_RUNS).collect()[0]
     assert (run["status"], run["outcomes"]["inserted"]) == ("done", 2)
     assert run["versions_before"]["fact_sales"] == 0 < run["versions_after"]["fact_sales"]
     files = {row["dataset"]: row["records"] for row in job.read(ETL_FILES).collect()}
-    assert files == {"orders": 5, "users": 2, "products": 2}
+    assert files == {"orders": 5, "users": 3, "products": 2}
 
 
 def test_users_and_products_are_completed_and_the_sales_of_their_days_follow(job: Job) -> None:

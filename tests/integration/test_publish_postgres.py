@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +20,18 @@ from tests.publishing import SUBMIT, Published, PublishingJob, assert_shows_the_
 from tests.tls import certificate_for
 
 LATER = {"updated_at": "2024-06-01T00:00:00Z"}
+
+
+def incompressible(name: str, size: int) -> str:
+    """A text of exactly so many bytes of UTF-8, another one for each name; nearly each letter has three of them."""
+    rng = random.Random(name)  # noqa: S311 - test data
+    return "".join(chr(rng.randrange(0xAC00, 0xD7A4)) for _ in range(size // 3)) + "x" * (size % 3)
+
+
+IDS, TEXTS = ("order_id", "user_id", "sku"), ("currency", "source", "country", "category")
+LONGEST = {name: incompressible(name, 1024) for name in IDS} | {name: incompressible(name, 512) for name in TEXTS}
+"""As long as the rules let pass. PostgreSQL compresses what it puts into an index, and then takes 2,704 bytes a row:
+here 1,040 for an id, and 2,080 for the key of daily_sales."""
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +64,19 @@ def test_a_life_of_publishes(
         *(order(name, day, items=3) for day, name in enumerate(("shrinks", "moves", "goes", "stays"), 1)),
         order("nobody's", 5, user_id="", currency=None, amount=None, metadata=None),
         order("to the microsecond", 6, items=2, created_at="2024-05-06T23:59:59.999999Z"),
+        long_order(),
+        *(long_order(name) for name in (*IDS, "currency", "source")),
     )
+    add_long_user_and_product(job)
     assert publishing.run() == 0
     first = publishing.told("postgres")
-    assert (first["status"], first["is_full"], first["rows"]["dim_order"]) == ("complete", True, 6)
+    assert (first["status"], first["is_full"], first["rows"]["dim_order"]) == ("complete", True, 7)
     assert_shows_the_tables(published, job)
+    assert_has_the_longest(published)
+    datasets = job.metrics()["datasets"]
+    too_long = {name: (counts["rules"]["ids_fit"], counts["rules"]["texts_fit"]) for name, counts in datasets.items()}
+    assert too_long == {"orders": (3, 2), "products": (1, 1), "users": (1, 1)}
+    assert [counts["outcomes"]["rejected"] for counts in datasets.values()] == [5, 2, 2]
     assert published.ask("SELECT user_id FROM {s}.dim_order WHERE order_id = 'nobody''s'") == [(None,)]
 
     # Nothing new: nothing is written, in the warehouse or in the sink.
@@ -98,13 +120,52 @@ def test_a_life_of_publishes(
     assert (second["rows"], second["is_full"], second["previous"]) == (planned["rows"], False, first["publish_id"])
     assert_shows_the_tables(published, job)
     after = {row[1]: row[0] for row in published.ask("SELECT xmin::text, * FROM {s}.dim_order")}
-    assert {row[1] for row in untouched if after[row[1]] == row[0]} == {"stays", "nobody's", "to the microsecond"}
+    assert {row[1] for row in untouched if after[row[1]] == row[0]} == {
+        "stays",
+        "nobody's",
+        "to the microsecond",
+        LONGEST["order_id"],
+    }
     assert published.ask("SELECT count(*) FROM {s}.fact_sales WHERE order_id = 'goes'") == [(0,)]
     assert data_versions(job) != versions
     assert publishing.entries("sink", "status", "is_full", "previous") == [
         ("postgres", "complete", True, None),
         ("postgres", "complete", False, first["publish_id"]),
     ]
+
+
+def long_order(too_long: str = "") -> dict[str, Any]:
+    """An order with the longest ids and texts; the one that is `too_long` has a byte more."""
+    texts = {name: f"{text}x" if name == too_long else text for name, text in LONGEST.items()}
+    named = {name: texts[name] for name in ("order_id", "user_id", "currency")}
+    items = [{"sku": texts["sku"], "qty": 1, "price": 10.00}]
+    return {**order("", 7), **named, "metadata": {"source": texts["source"]}, "items": items}
+
+
+def add_long_user_and_product(job: Job) -> None:
+    """The user and the product of `long_order`, and of each one with an id and one with a text of a byte more."""
+    user, sku, country, category = (LONGEST[name] for name in ("user_id", "sku", "country", "category"))
+    with (job.landing / "users.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{user},,2024-01-01,{country}\n{user}x,,2024-01-01,DE\nu3,,2024-01-01,{country}x\n")
+    with (job.landing / "products.csv").open("a", encoding="utf-8") as file:
+        file.write(f"{sku},long,{category},1\n{sku}x,long,A,1\nS9,long,{category}x,1\n")
+
+
+def assert_has_the_longest(published: Published) -> None:
+    """The longest ids and texts are in the keys with all of their bytes, which PostgreSQL could not compress."""
+    keys = {
+        "dim_order": ["order_id"],
+        "dim_user": ["user_id"],
+        "dim_product": ["sku"],
+        "daily_sales": ["currency", "country", "category", "source"],
+    }
+    for table, columns in keys.items():
+        for name in columns:
+            query = (
+                f"SELECT {name}, pg_column_size({name}) FROM {{s}}.{table} ORDER BY octet_length({name}) DESC LIMIT 1"  # noqa: S608
+            )
+            (text, size), *_ = published.ask(query)
+            assert (text, size >= len(text.encode())) == (LONGEST[name], True), name
 
 
 @pytest.mark.slow

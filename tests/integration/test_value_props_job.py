@@ -24,6 +24,7 @@ from etl_lib.event_records import DATASETS
 from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
 from tests.feature_oracle import Features, Options, features
 from tests.feature_tables import (
+    ABOUT_IDS,
     ABOUT_WEEKS,
     assert_features,
     assert_quarantined_lines_stand_where_it_says,
@@ -234,7 +235,8 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
     pays = feature_job.landing / "pays"
     (pays / "a.csv").write_bytes(f"\ufeff{HEADER}\r\n{pay('2020-11-20')}\r\n{HEADER}\r\n\r\n".encode())
     other = "user_id,channel,pay_date,value_prop,total"
-    (pays / "b.csv.gz").write_bytes(gzip.compress(f'\n \n{other}\nu,"a,b",2020-11-21,point,2.5\n{HEADER}\n'.encode()))
+    rows = f'{other}\nu,"a,b",2020-11-21,point,2.5\n98702.0,a,2020-11-21,point,2.5\n{HEADER}\n'
+    (pays / "b.csv.gz").write_bytes(gzip.compress(f"\n \n{rows}".encode()))
     (pays / "c.csv").write_bytes(b"\n\n")
     (pays / "d.txt").write_bytes(b"no pays")
     output = feature_job.root / "out put 100% [1]"
@@ -251,7 +253,7 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["files"] == [str(final), str(final.with_suffix(".parquet"))]
     counts = {name: metrics[f"{kind}_{name}"] for name in DATASETS for kind in ("input",)}
-    assert counts == {"prints": 5, "taps": 0, "pays": 3}
+    assert counts == {"prints": 5, "taps": 0, "pays": 4}
     assert [metrics[f"rejected_{name}"] for name in DATASETS] == [2, 0, 1]
     assert [metrics[f"duplicate_{name}"] for name in DATASETS] == [1, 0, 0]
     assert {name: found["unknown_fields"] for name, found in metrics["datasets"].items()} == {
@@ -261,7 +263,7 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
     }
     entries = feature_job.read(QUARANTINE).orderBy("source_file").collect()
     assert [(Path(e["source_file"]).name, e["position"], e["reasons"][0]["rule"]) for e in entries] == [
-        ("b.csv.gz", 5, "wrong_column_count"),
+        ("b.csv.gz", 6, "wrong_column_count"),
         ("b.jsonl.gz", 3, "malformed_json"),
         (prints.name, 5, "malformed_json"),
     ]
@@ -270,10 +272,18 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
         ("prints", prints.name): 3,
         ("prints", "b.jsonl.gz"): 2,
         ("pays", "a.csv"): 1,
-        ("pays", "b.csv.gz"): 2,
+        ("pays", "b.csv.gz"): 3,
         ("pays", "c.csv"): 0,
     }
     assert (metrics["blank_lines"], metrics["repeated_headers"]) == (3 + 1 + 1 + 2 + 2, 1)
+    # a spreadsheet made a number of the id of one pay
+    assert metrics["warnings"][-1].startswith("pays: 1 of 3 records have a user_id that is a number with .0 (98702.0)")
+    about_ids = feature_job.read(DQ_RESULTS).where(F.col("rule") == ABOUT_IDS).collect()
+    assert {row["dataset"]: (row["severity"], row["checked"], row["failed"], row["samples"]) for row in about_ids} == {
+        "prints": ("warn", 3, 0, []),
+        "taps": ("warn", 0, 0, []),
+        "pays": ("warn", 3, 1, ["98702.0"]),
+    }
 
 
 @pytest.mark.torture

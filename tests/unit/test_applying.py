@@ -17,17 +17,20 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib import applying
+from etl_lib.apply_orders import apply_dim_order
 from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
 from etl_lib.arguments import Arguments
 from etl_lib.batch import Batch, count_batch
 from etl_lib.bookkeeping import MOVED_TABLES
 from etl_lib.config import Inputs, Quality, Settings
 from etl_lib.errors import ConflictError, PlanError
+from etl_lib.ids_alike import IdCount, UnlikeIds
 from etl_lib.ledger import APPLYING, PLANNED, RunEntry, write_run
 from etl_lib.rules import RuleBook
 from etl_lib.run import Run
 from etl_lib.schemas import (
     DIM_ORDER,
+    DIM_PRODUCT,
     ETL_FILES,
     ETL_RUNS,
     ETL_STAGE,
@@ -36,11 +39,13 @@ from etl_lib.schemas import (
     ORDER_TABLES,
     PUBLISHED_TABLES,
     QUARANTINE,
+    USER_RECORD,
 )
-from etl_lib.stage import Manifest, stage_columns, write_stage
+from etl_lib.stage import Manifest, Stage, stage_columns, write_stage
 from etl_lib.warehouse import Warehouse
 from tests.frames import frame
 
+ORDER_DDL, USER_DDL = (" ".join(record.split()) for record in (ORDER_RECORD, USER_RECORD))
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
 RAW = "{broken"
 COLUMNS = f"""run_id STRING, dataset STRING, outcome STRING, key STRING, content_hash BIGINT, version_at TIMESTAMP,
@@ -91,6 +96,19 @@ def stage(run: Run, of: Manifest, *outcomes: str) -> Batch:
     return count_batch(written, run.settings)
 
 
+def stage_ids(run: Run, run_id: str, *records: tuple[str, str, str]) -> Batch:
+    """A stage of orders, each with the outcome, user and sku given, or of users, whose sku does not count."""
+    order = "struct(user_id, array(named_struct('sku', sku, 'qty', 1, 'unit_price', NULL)) AS lines)"
+    given = frame(run.spark, "dataset STRING, outcome STRING, user_id STRING, sku STRING", *records).selectExpr(
+        f"'{run_id}' AS run_id",
+        "dataset",
+        "outcome",
+        f"IF(dataset = 'orders', from_json(to_json({order}), '{ORDER_DDL}'), NULL) AS orders",
+        f"IF(dataset = 'users', from_json(to_json(struct(user_id)), '{USER_DDL}'), NULL) AS users",
+    )
+    return count_batch(write_stage(run.warehouse, manifest(run_id), [stage_columns(given, ETL_STAGE)]), run.settings)
+
+
 def statuses(run: Run) -> list[tuple[str, str, str | None]]:
     rows = run.warehouse.read(ETL_RUNS).select("run_id", "status", "message").orderBy("run_id", "status").collect()
     return [(row["run_id"], row["status"], row["message"]) for row in rows]
@@ -114,6 +132,35 @@ def test_a_batch_goes_into_every_table_and_the_ledger_says_so(run: Run) -> None:
     assert entry["versions_after"] == dict.fromkeys(PUBLISHED, 1)
     assert json.loads(entry["metrics"]) == metrics
     assert [(row["path"], row["records"]) for row in run.warehouse.read(ETL_FILES).collect()] == [("f", 3)]
+
+
+def test_ids_of_orders_are_held_against_those_of_users_and_products_here_or_in_the_tables(run: Run) -> None:
+    of_orders = [
+        ("orders", "inserted", "1.0", "7.0"),
+        ("orders", "unchanged", "2", "8.0"),
+        ("orders", "stale", "3.0", "9"),
+    ]
+    both = stage_ids(run, "r1", *of_orders, ("users", "inserted", "1", ""), ("users", "superseded", "4.0", ""))
+    assert both.of("orders").ids == {"user_id": IdCount(2, 1), "sku": IdCount(2, 2)}
+    assert both.of("users").ids == {"user_id": IdCount(1, 0), "sku": IdCount(0, 0)}
+    assert both.unlike_ids == [UnlikeIds("orders", "user_id", IdCount(2, 1), ["users"], ["1.0"])]
+
+    # An inferred product has the id that the orders gave it.
+    members = "sku STRING, is_inferred BOOLEAN, run_id STRING"
+    inferred, known = (frame(run.spark, members, (sku, sku == "7.0", "r0")) for sku in ("7.0", "8"))
+    run.warehouse.append(DIM_PRODUCT, stage_columns(inferred, DIM_PRODUCT))
+    assert stage_ids(run, "r2", *of_orders).unlike_ids == []
+    run.warehouse.append(DIM_PRODUCT, stage_columns(known, DIM_PRODUCT))
+    skus = UnlikeIds("orders", "sku", IdCount(2, 2), ["products"], ["7.0", "8.0"])
+    assert stage_ids(run, "r3", *of_orders).unlike_ids == [skus]
+
+    # The other direction, and the same stage once more.
+    of_users = [("users", "updated", "1.0", ""), ("users", "inserted", "5", "")]
+    assert stage_ids(run, "r4", *of_users).unlike_ids == []
+    apply_dim_order(stage(run, manifest("r5"), "inserted"))
+    users = UnlikeIds("users", "user_id", IdCount(2, 1), ["orders"], ["1.0"])
+    assert stage_ids(run, "r6", *of_users).unlike_ids == [users]
+    assert count_batch(Stage(run.warehouse, "r6"), run.settings).unlike_ids == [users]
 
 
 def test_a_replay_closes_its_entries_and_adds_none(run: Run) -> None:

@@ -23,6 +23,7 @@ from etl_lib.config_file import load_settings
 from etl_lib.errors import LakehouseError
 from etl_lib.event_batch import EVENT_OUTCOMES
 from etl_lib.expectations import WEEK_RULES
+from etl_lib.ids_alike import SHARED_IDS
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.rules import STRUCTURAL, RuleBook
@@ -145,6 +146,11 @@ def test_the_configuration_page_has_every_rule(dataset: str) -> None:
 
 def test_the_configuration_page_has_every_rule_of_weeks() -> None:
     assert {code(name): told for name, told in rows(section(CONFIGURATION, "### Rules of weeks"))} == WEEK_RULES
+
+
+def test_the_configuration_page_has_every_rule_of_ids() -> None:
+    listed = {code(name): told for name, told in rows(section(CONFIGURATION, "### Rules of ids"))}
+    assert listed == {shared.rule: shared.message for shared in SHARED_IDS.values()}
 
 
 def test_the_configuration_page_has_every_structural_rule() -> None:

@@ -1,4 +1,4 @@
-"""What is expected of the weeks of prints: covered to their Sunday, not empty, not thin.
+"""What is expected of the weeks of prints: covered to their Sunday, not empty, not thin; and of ids: written alike.
 
 The target week is that of 2020-11-30; with a window of three weeks those from 2020-11-09 on are looked at.
 """
@@ -7,12 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date, timedelta
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from etl_lib.expectations import WEEK_RULES, is_complete, week_results
+from etl_lib.batch import Batch, OrderCounts
+from etl_lib.event_batch import EventBatch, EventCounts
+from etl_lib.expectations import WEEK_RULES, id_results, is_complete, week_results
+from etl_lib.ids_alike import UnlikeIds
 from etl_lib.ledger import RuleResult
 from etl_lib.weeks import Windows
+
+if TYPE_CHECKING:
+    from etl_lib.event_batch import EventStage
+    from etl_lib.stage import Stage
 
 TARGET = date(2020, 11, 30)
 BEFORE = [date(2020, 11, day) for day in (9, 16, 23)]
@@ -127,3 +135,30 @@ def test_weeks_are_those_of_monday_to_sunday_also_over_the_end_of_a_year() -> No
     prints = {date(2020, 12, 20): 10, date(2020, 12, 21): 1, date(2020, 12, 27): 9, date(2021, 1, 3): 4}
     assert broken(prints, year_end) == {NOT_THIN: ["2020-12-28"]}
     assert broken(prints | {date(2021, 1, 4): 100}, year_end) == {NOT_THIN: ["2020-12-28"]}
+
+
+def test_the_ids_of_every_dataset_with_input_have_a_result_also_when_they_are_alike() -> None:
+    users, products = OrderCounts(), OrderCounts()
+    users.ids["user_id"].add(40, 12)
+    products.ids["sku"].add(7, 0)
+    batch = Batch(
+        cast("Stage", None),
+        {"users": users, "products": products},
+        {},
+        {},
+        unlike_ids=[UnlikeIds("users", "user_id", users.ids["user_id"], ["orders"], ["1.0", "2.0"])],
+    )
+    assert id_results(batch) == [
+        RuleResult("users", "user_ids_alike", "warn", 40, 12, ["1.0", "2.0"]),
+        RuleResult("products", "skus_alike", "warn", 7, 0, []),
+    ]
+
+
+def test_ids_with_point_zero_broke_no_rule_when_those_of_all_are_like_that() -> None:
+    counts = {name: EventCounts() for name in ("prints", "taps", "pays")}
+    counts["pays"].ids["user_id"].add(40, 12)
+    assert id_results(EventBatch(cast("EventStage", None), counts, {})) == [
+        RuleResult("prints", "user_ids_alike", "warn", 0, 0, []),
+        RuleResult("taps", "user_ids_alike", "warn", 0, 0, []),
+        RuleResult("pays", "user_ids_alike", "warn", 40, 0, []),
+    ]

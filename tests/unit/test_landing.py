@@ -56,12 +56,29 @@ def names(spark: SparkSession, folder: Path, location: str) -> list[str]:
         pytest.param("20*", ["2024/05/c.json"], id="a glob of folders"),
         pytest.param("*.csv", [], id="a glob without a match"),
         pytest.param("nothing here", [], id="an empty folder"),
+        pytest.param("b [1] 100%+.jsonl", ["b [1] 100%+.jsonl"], id="a name that looks like a pattern"),
+        pytest.param("_e.json", ["_e.json"], id="a hidden name"),
+        pytest.param(".f.json", [".f.json"], id="a hidden name with a point"),
+        pytest.param("_tmp", ["_tmp/d.json"], id="a folder with a hidden name"),
+        pytest.param("_*.json", [], id="a glob of hidden names"),
     ],
 )
 def test_a_location_is_a_file_a_folder_or_a_glob(
     spark: SparkSession, folder: Path, location: str, found: list[str]
 ) -> None:
     assert names(spark, folder, location) == found
+
+
+@pytest.mark.parametrize(
+    "glob", ["*.json", "{a,b*}.json*", "20*", "?.json", "[a-b]*", "[^a_]*", "*/*/c.json", "a.js*", "{2024,x}/{05,06}/*"]
+)
+def test_a_colon_in_some_name_changes_nothing_of_what_a_glob_matches(
+    spark: SparkSession, folder: Path, glob: str
+) -> None:
+    without = names(spark, folder, glob)
+    (folder / "x:y.txt").touch()
+    (folder / "2024" / "05" / "x:y.txt").touch()
+    assert [name for name in names(spark, folder, glob) if "x:y" not in name] == without
 
 
 def test_a_location_that_is_not_there_is_told_with_its_setting(spark: SparkSession, folder: Path) -> None:
@@ -148,6 +165,17 @@ def test_the_first_line_of_each_file_is_the_first_with_something_in_it(
     assert first[found["wide"]].encoding == "other"
     assert len(first) == len(files) - copies
     assert first_lines(spark, []) == {}
+
+
+def test_a_hidden_file_is_read_whole_as_it_is(spark: SparkSession, tmp_path: Path) -> None:
+    (tmp_path / "_a.gz").write_bytes(gzip.compress(b"x\n\xff\n"))
+    (tmp_path / "b.txt").write_bytes(b"y")
+    files = [collected(landing_files(spark, f"{tmp_path}/{name}", "input.orders"))[0] for name in ("_a.gz", "b.txt")]
+    os.utime(tmp_path / "_a.gz", ns=(0, 1_714_557_600_123_456_789))
+    dated = collected(landing_files(spark, f"{tmp_path}/_a.gz", "input.orders"))[0]
+    assert (dated.modified_at, dated.size) == (1_714_557_600_123_000, files[0].size)
+    rows = read_text(spark, files, whole=True).select("source_file", F.hex(F.col("raw").cast("binary"))).collect()
+    assert {Path(row[0]).name: row[1] for row in rows} == {"_a.gz": "780AFF0A", "b.txt": "79"}
 
 
 def test_blank_is_nothing_but_white_space_of_json(spark: SparkSession) -> None:

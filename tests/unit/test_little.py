@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from pyspark.sql import Observation, SparkSession
+from pyspark.sql import functions as F
 
 from etl_lib import little
 from etl_lib.batch import Batch, OrderCounts
@@ -25,6 +26,7 @@ from etl_lib.little import (
 )
 from etl_lib.run import Run
 from tests.frames import frame
+from tests.unit.test_observed import adaptive, ids, run_in_union
 
 
 def run_into(orders: int | None) -> Run:
@@ -92,3 +94,13 @@ def test_a_batch_of_few_rows_and_bytes_is_held(
         records = frame(spark, "raw STRING", *((text,) for text in some))
         records.observe(observation, *size_columns()).collect()
     assert is_held(counted) == held
+
+
+def test_a_batch_of_which_a_part_was_not_observed_is_not_held(spark: SparkSession) -> None:
+    read = [Observation(), Observation()]
+    with adaptive(spark):
+        for rows, observation in zip((0, 1), read, strict=True):
+            records = ids(spark, rows).withColumn("raw", F.lit("a"))
+            run_in_union(records.observe(observation, *size_columns()))
+    assert is_held(read[1:])
+    assert not is_held(read)

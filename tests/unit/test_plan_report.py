@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from io import StringIO
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from etl_lib.batch import Batch, OrderCounts
 from etl_lib.config import Inputs, Settings
+from etl_lib.ids_alike import IdCount, UnlikeIds
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.plan import print_plan
 from etl_lib.report import (
@@ -102,6 +104,7 @@ def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
             }
         },
         "drift": {"orders": {"new_field": {"channel": 2, "metadata.utm": 1}}},
+        "warnings": [],
         "dates": ["2024-05-01", "2024-05-02"],
     }
     assert sum(metrics["outcomes"].values()) == metrics["input_orders"]
@@ -131,6 +134,17 @@ def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() ->
     assert "Schema drift in orders, fields that no table has: channel (2), metadata.utm (1)" in told
     assert "Tables   /wh\nMetrics  /out/metrics.json\n         /out/runs/run-1/metrics.json\n" in told
     assert "Nothing new" not in told
+
+
+def test_ids_that_are_unlike_are_told_in_the_summary_and_in_the_plan() -> None:
+    unlike = UnlikeIds("users", "user_id", IdCount(40, 12), ["orders"], ["98702.0", "98703.0"])
+    told = f"Warning {unlike.told()}\n"
+    some = replace(batch(users=OrderCounts(Counter(inserted=40))), unlike_ids=[unlike])
+    assert told in summary({**METRICS, **batch_metrics(some, ROWS)})
+    stream = StringIO()
+    print_plan(some, 20, stream, {})
+    assert told in stream.getvalue()
+    assert "Warning" not in summary({**METRICS, **batch_metrics(batch(orders=ORDERS), ROWS)})
 
 
 def test_an_outcome_that_no_record_has_is_left_out() -> None:
@@ -169,7 +183,7 @@ def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
 def test_a_plan_that_changes_nothing_says_what_is_left_alone_and_why() -> None:
     stream = StringIO()
     counts = Counter(unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7)
-    print_plan(batch(orders=OrderCounts(counts)), 20, stream)
+    print_plan(batch(orders=OrderCounts(counts)), 20, stream, {})
     told = stream.getvalue()
     for outcome, number in counts.items():
         assert f"  = {number} orders {outcome}: {MEANINGS[outcome]}\n" in told

@@ -1,0 +1,135 @@
+"""Files as strangers send them: that cannot be read, under names that look like patterns, in encodings and layouts."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from pyspark.sql import functions as F
+
+from etl_lib.schemas import DIM_PRODUCT, DIM_USER, ETL_FILES, ETL_RUNS, QUARANTINE, VALUE_PROP_FEATURES
+from tests.integration.test_orders_job import order, outcomes
+from tests.job import FeatureJob, Job
+
+SET_ASIDE = ("--set", "input.damaged=set_aside")
+TOO_EARLY = "it ends too early, as if it was cut off; send it again"
+
+
+def lines(*ids: str) -> bytes:
+    return "".join(json.dumps(order(name)) + "\n" for name in ids).encode()
+
+
+def told_of(job: Job | FeatureJob) -> dict[str, str]:
+    """Why each file was set aside, by its name."""
+    return {Path(file["path"]).name: file["reason"] for file in job.metrics()["set_aside"]}
+
+
+def test_files_that_cannot_be_read_stop_the_run_or_wait_until_they_change(
+    job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = job.landing / "orders"
+    whole = lines(*(f"cut{number}" for number in range(2000)))
+    packed = gzip.compress(whole)
+    (folder / "cut.jsonl.gz").write_bytes(packed[: len(packed) // 2])
+    bent = bytearray(bz2.compress(whole))
+    bent[len(bent) // 2] ^= 0xFF
+    (folder / "bent.jsonl.bz2").write_bytes(bent)
+    (folder / "none.jsonl.zst").write_bytes(lines("x1"))
+    (folder / "a:b.jsonl").write_bytes(lines("x2"))
+    (folder / "good\\ one.jsonl").write_bytes(lines("o1"))
+    causes = {
+        "cut.jsonl.gz": f"{TOO_EARLY} (EOFException: Unexpected end of input stream)",
+        "bent.jsonl.bz2": "it is broken and cannot be decompressed; send it again",
+        "none.jsonl.zst": "it is not compressed as its name says; rename it",
+        "a:b.jsonl": "Hadoop reads no file with a colon in its name; rename it",
+    }
+    assert job.run() == 1
+    message = job.metrics()["message"]
+    for name, cause in causes.items():
+        assert f"{folder}/{name}: {cause}" in message.replace("file:", "")
+    assert message.endswith("Or set input.damaged to set_aside, and all others are loaded without them")
+    assert "\tat org.apache" not in capsys.readouterr().err
+    assert set(job.versions().values()) == {0}
+
+    by_glob = (*SET_ASIDE, "--set", f"input.orders={folder}/*.jsonl*")
+    assert job.run(*by_glob, "--plan") == 0
+    shown = capsys.readouterr().out
+    assert f"Set aside orders file:{folder}/cut.jsonl.gz: {TOO_EARLY}" in shown
+    assert "1 to insert" in shown
+    assert job.run("--apply", job.metrics()["run_id"]) == 0
+    assert {name: reason.startswith(causes[name]) for name, reason in told_of(job).items()} == dict.fromkeys(
+        causes, True
+    )
+    assert job.read_keys() == {"o1"}
+    assert [Path(row["path"]).name for row in job.read(ETL_FILES).collect()] == ["good\\ one.jsonl"]
+
+    # as they are they wait, told in every run and never read; `stop` would read them
+    runs = job.read(ETL_RUNS).count()
+    assert job.run(*by_glob) == 0
+    assert told_of(job).keys() == causes.keys()
+    assert f"Set aside orders file:{folder}/a:b.jsonl" in capsys.readouterr().out
+    assert job.read(ETL_RUNS).count() == runs
+
+    (folder / "cut.jsonl.gz").write_bytes(packed)
+    assert job.run(*SET_ASIDE) == 0
+    assert outcomes(job) == {"inserted": 2000}
+    assert told_of(job).keys() == causes.keys() - {"cut.jsonl.gz"}
+
+
+def test_features_are_computed_without_the_files_that_cannot_be_read(feature_job: FeatureJob) -> None:
+    """Prints that are cut off, beside taps in UTF-16 and prints that are one object."""
+
+    def view(day: int) -> dict[str, object]:
+        return {"day": f"2020-11-{day:02}", "event_data": {"position": 0, "value_prop": "point"}, "user_id": 1}
+
+    feature_job.land("prints", view(23), view(24))
+    packed = gzip.compress("".join(json.dumps(view(23)) + "\n" for _ in range(3000)).encode())
+    (feature_job.landing / "prints" / "cut.gz").write_bytes(packed[: len(packed) // 2])
+    pretty = json.dumps({"prints": [view(25)]}, indent=1)
+    (feature_job.landing / "prints" / "one.json").write_text(pretty)
+    taps = "".join(f"{json.dumps(view(day))}\r\n" for day in (23, 24))
+    (feature_job.landing / "taps" / "wide").write_bytes(taps.encode("utf-16"))
+    (feature_job.landing / "pays" / "a.csv").write_bytes(
+        "Pay_Date, TOTAL ,user_id,value_prop\n2020-11-10, 1.5 ,1,point\n".encode("utf-16")
+    )
+    assert feature_job.run(*SET_ASIDE) == 0
+    assert told_of(feature_job)["cut.gz"].startswith(TOO_EARLY)
+    metrics = feature_job.metrics()
+    assert [metrics[f"input_{name}"] for name in ("prints", "taps", "pays")] == [3, 2, 1]
+    assert metrics["drift"]["pays"] == {"changed_case": {"Pay_Date": 1, "TOTAL": 1}}
+    rows = feature_job.read(VALUE_PROP_FEATURES).select("clicked", "payments_3w", F.col("amount_3w").cast("double"))
+    assert [tuple(row) for row in rows.collect()] == [(1, 1, 1.5)] * 2
+    entries = feature_job.read(QUARANTINE).select("raw", "reasons.rule").collect()
+    assert [tuple(row) for row in entries] == [(pretty, ["one_object"])]
+    files = {Path(row["path"]).name for row in feature_job.read(ETL_FILES).collect()}
+    assert files == {"part-1", "one.json", "wide", "a.csv"}
+
+
+def test_what_exists_under_exactly_that_name_is_read(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    """And files joined with their marks, UTF-16 and one object are what they say."""
+    folder = job.landing / "orders [1]"
+    folder.mkdir()
+    (folder / "joined.jsonl").write_bytes(lines("o1") + "\ufeff".encode() + lines("o2"))
+    (folder / "wide.json").write_bytes(json.dumps([order("o3"), order("o4")], indent=1).encode("utf-16"))
+    pretty = json.dumps({"orders": [order("x")]}, indent=1)
+    (folder / "one.json").write_text(pretty)
+    users = job.landing / "_users {1}.csv.gz"
+    users.write_bytes(gzip.compress(b"user_id,email,created_at,country\nu1,,,DE\n"))
+    locations = {"orders": folder, "users": users, "products": job.landing / "p*.csv"}
+    options = [f"--set=input.{name}={location}" for name, location in locations.items()]
+    assert job.run(*options) == 0
+    assert outcomes(job) == {"inserted": 4, "rejected": 1}
+    entries = job.read(QUARANTINE).select("raw", "reasons.rule").collect()
+    assert [tuple(row) for row in entries] == [(pretty, ["one_object"])]
+    assert [row["country"] for row in job.read(DIM_USER).where("NOT is_inferred").collect()] == ["DE"]
+    assert job.read(DIM_PRODUCT).where("NOT is_inferred").count() == 0
+    no_file = f"No file at input.products: {job.landing}/p*.csv"
+    assert no_file in capsys.readouterr().out
+    assert job.metrics()["unmatched"] == {"products": f"{job.landing}/p*.csv"}
+    assert job.run(*options) == 0
+    shown = capsys.readouterr().out
+    assert "Nothing new" in shown
+    assert no_file in shown
