@@ -6,7 +6,6 @@ Both would be refused later, too, but only after the session and the tables were
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
@@ -14,15 +13,13 @@ from pyspark.sql import SparkSession, is_remote
 
 from etl_lib.config import Settings
 from etl_lib.errors import ConfigError, LakehouseError
+from etl_lib.landing import is_pattern
 from etl_lib.lock import local_folder
 from etl_lib.secrets import is_secret, reveal
 from etl_lib.section import Section
 from etl_lib.session import submitted_options
 from etl_lib.sources.api_secrets import Credentials
 from etl_lib.sources.api_settings import ApiSource
-
-_GLOB = re.compile(r"[{}\[\]*?\\]")
-"""A location with one of these is a pattern to Spark, which takes a backslash away."""
 
 _OF_DATABRICKS = "secret:databricks/"
 """Databricks gives such a secret through the session's own runtime."""
@@ -53,7 +50,7 @@ def _missing_inputs(settings: Settings, datasets: Iterable[str]) -> Iterator[str
     is_default_local = default_is_local(settings)
     for dataset, location in given.items():
         is_local = location.startswith("file:") or is_default_local
-        if is_local and not _GLOB.search(location) and _is_missing(location):
+        if is_local and not is_pattern(location) and _is_missing(location):
             yield f"input.{dataset}: there is no file or folder {location}"
 
 

@@ -94,7 +94,7 @@ def stage_events(run: Run, files: Files, whole: Collection[str] = ()) -> EventBa
 
 def _no_lines(stage: EventStage) -> set[str]:
     """The files of prints and taps that Spark cannot read line by line, as their first lines were set aside."""
-    at_first = stage.set_aside(VIEWS).where((F.col("block") == 0) & ~F.rtrim("raw").endswith("}"))
+    at_first = stage.set_aside(VIEWS).where(F.col("block") == 0)
     start = F.substring(F.col("raw").cast("binary"), 1, _START)
     found = at_first.groupBy("source_file").agg(F.min_by(start, "row").alias("start")).collect()
     starts = {row["source_file"]: bytes(row["start"]) for row in found}

@@ -76,6 +76,11 @@ def file_columns() -> list[Column]:
     ]
 
 
+def is_pattern(location: str) -> bool:
+    """Whether a location, where nothing has exactly this name, may match other names."""
+    return _GLOB.search(location) is not None
+
+
 def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame:
     """Every file at `location`, a file, folder or glob: FILE_COLUMNS, one row a file.
 
@@ -85,7 +90,7 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
     """
     if _is_hidden(location) and (file := _hidden_file(location)) is not None:
         return _as_rows(spark, [file])
-    is_glob = _GLOB.search(location) is not None
+    is_glob = is_pattern(location)
     exact = _SPECIAL.sub(r"\\\1", location)
     for path in (exact, location) if is_glob else (exact,):
         if (found := _listed(spark, path, setting)) is not None:
@@ -106,7 +111,7 @@ def _listed(spark: SparkSession, path: str, setting: str) -> DataFrame | None:
             return None
         raise
     except Exception as error:  # of Java, without a type of its own in Python
-        if _COLON in str(error) and _GLOB.search(path):
+        if _COLON in str(error) and is_pattern(path):
             return _matching(spark, path, setting)
         raise InputError(f"{setting}: {path} cannot be listed: {_first_line(error)}") from error
     return files
@@ -160,7 +165,7 @@ def _hidden_file(location: str) -> LandingFile | None:
         return None
     if found.type != pafs.FileType.File:
         return None
-    path = f"file://{inner}" if isinstance(system, pafs.LocalFileSystem) else location
+    path = f"file:{inner}" if isinstance(system, pafs.LocalFileSystem) else location
     return LandingFile(path, found.size, found.mtime_ns // 1_000_000 * 1_000)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.errors import ConfigError
 from etl_lib.ledger import append_values
 from etl_lib.run import Run, step
 from etl_lib.schemas import ETL_PULLS
@@ -38,8 +37,6 @@ def pull_sources(run: Run) -> None:
     Raises what the source raises: what had landed until then stays, and a pull from an API goes on there.
     """
     sources = run.settings.sources
-    if not sources.pulled:
-        raise ConfigError("sources.orders: files are there already; to pull, name api or jdbc")
     run.warehouse.create([ETL_PULLS])
     pull = _from_api(run) if sources.orders == "api" else _from_database(run)
     for dataset in sources.pulled:

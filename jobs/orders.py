@@ -47,7 +47,7 @@ def load_orders(argv: Sequence[str]) -> None:
     inputs = DATASETS if is_reading else ()
     check_before_spark(settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
     with open_run(ORDERS, settings, arguments, rules, arguments.apply_run_id) as run:
-        sinks = open_sinks(run.spark, settings)
+        sinks = open_sinks(run.spark, settings, settings.sinks)
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)
         else:

@@ -18,13 +18,12 @@ from etl_lib.before_spark import check_before_spark
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
-from etl_lib.errors import ConfigError
 from etl_lib.ledger import DONE
 from etl_lib.publish_report import print_summary
 from etl_lib.publishing import publish_tables
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, open_run
-from etl_lib.sinks.opening import open_sinks
+from etl_lib.sinks.opening import chosen_sinks, open_sinks
 
 PUBLISH = Job("publish", (), print_summary)
 
@@ -34,12 +33,10 @@ def publish(argv: Sequence[str]) -> None:
     arguments = parse_publish_arguments(argv)
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
-    if not settings.sinks:
-        raise ConfigError("sinks: none is configured; name some of parquet, postgres and redshift")
-    sinks = [name for name in settings.sinks if not arguments.sinks or name in arguments.sinks]
+    sinks = chosen_sinks(settings, arguments.sinks)
     check_before_spark(settings, sinks=sinks)
     with open_run(PUBLISH, settings, arguments, rules) as run:
-        publish_tables(run, open_sinks(run.spark, settings, arguments.sinks), is_full=arguments.full)
+        publish_tables(run, open_sinks(run.spark, settings, sinks), is_full=arguments.full)
         run.metrics["status"] = DONE
 
 

@@ -18,6 +18,7 @@ from etl_lib.before_spark import check_before_spark
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
+from etl_lib.errors import ConfigError
 from etl_lib.ledger import DONE
 from etl_lib.pull_report import print_summary
 from etl_lib.pulling import pull_sources
@@ -32,6 +33,8 @@ def pull(argv: Sequence[str]) -> None:
     arguments = parse_pull_arguments(argv)
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
+    if not settings.sources.pulled:
+        raise ConfigError("sources.orders: files are there already; to pull, name api or jdbc")
     check_before_spark(settings, is_pulling=True)
     with open_run(PULL, settings, arguments, rules) as run:
         pull_sources(run)

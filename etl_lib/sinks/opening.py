@@ -10,18 +10,22 @@ from etl_lib.config import Settings
 from etl_lib.errors import ConfigError
 from etl_lib.secrets import reveal
 from etl_lib.sinks.changes import Sink
-from etl_lib.sinks.settings import SinkSettings
+from etl_lib.sinks.settings import SinkName, SinkSettings
 
 
-def open_sinks(spark: SparkSession, settings: Settings, names: Sequence[str] = ()) -> list[Sink]:
-    """The configured sinks, or those of them that are named; nothing is asked of them yet.
-
-    ConfigError, or SecretError, for what can be told before anything is read or written.
-    """
+def chosen_sinks(settings: Settings, names: Sequence[str]) -> list[SinkName]:
+    """The configured sinks, or those of them that are named; ConfigError for another name, or when there are none."""
     configured = settings.sinks
+    if not configured:
+        raise ConfigError("sinks: none is configured; name some of parquet, postgres and redshift")
     if unknown := [name for name in names if name not in configured]:
-        raise ConfigError(f"--sink {unknown[0]}: not among the configured sinks ({', '.join(configured) or 'none'})")
-    return [_open(spark, settings.publish, name) for name in configured if not names or name in names]
+        raise ConfigError(f"--sink {unknown[0]}: not among the configured sinks ({', '.join(configured)})")
+    return [name for name in configured if not names or name in names]
+
+
+def open_sinks(spark: SparkSession, settings: Settings, names: Sequence[SinkName]) -> list[Sink]:
+    """These sinks; nothing is asked of them yet. ConfigError, or SecretError, for what can be told before that."""
+    return [_open(spark, settings.publish, name) for name in names]
 
 
 def _open(spark: SparkSession, settings: SinkSettings, name: str) -> Sink:

@@ -90,8 +90,8 @@ def test_features_are_computed_without_the_files_that_cannot_be_read(feature_job
     (feature_job.landing / "prints" / "cut.gz").write_bytes(packed[: len(packed) // 2])
     pretty = json.dumps({"prints": [view(25)]}, indent=1)
     (feature_job.landing / "prints" / "one.json").write_text(pretty)
-    taps = "".join(f"{json.dumps(view(day))}\r\n" for day in (23, 24))
-    (feature_job.landing / "taps" / "wide").write_bytes(taps.encode("utf-16"))
+    (feature_job.landing / "taps" / "little").write_bytes(f"\ufeff{json.dumps(view(23))}\r\n".encode("utf-16-le"))
+    (feature_job.landing / "taps" / "big").write_bytes(f"\ufeff{json.dumps(view(24))}".encode("utf-16-be"))
     (feature_job.landing / "pays" / "a.csv").write_bytes(
         "Pay_Date, TOTAL ,user_id,value_prop\n2020-11-10, 1.5 ,1,point\n".encode("utf-16")
     )
@@ -105,7 +105,7 @@ def test_features_are_computed_without_the_files_that_cannot_be_read(feature_job
     entries = feature_job.read(QUARANTINE).select("raw", "reasons.rule").collect()
     assert [tuple(row) for row in entries] == [(pretty, ["one_object"])]
     files = {Path(row["path"]).name for row in feature_job.read(ETL_FILES).collect()}
-    assert files == {"part-1", "one.json", "wide", "a.csv"}
+    assert files == {"part-1", "one.json", "little", "big", "a.csv"}
 
 
 def test_what_exists_under_exactly_that_name_is_read(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
