@@ -41,13 +41,18 @@ def _or_unknown(name: str) -> Column:
 
 
 def touched_dates(batch: Batch) -> set[date]:
-    """The dates of applied orders, now and before, and those of lines whose user or product changed in this batch."""
+    """The dates of applied orders, now and before, and those of lines whose user or product was updated by this batch.
+
+    A user or product that is new has no older line: what orders name is in its dimension, inferred at least.
+    """
     lines = batch.stage.warehouse.read(FACT_SALES)
-    described_anew = [
-        lines.join(batch.stage.applied(dataset).select(key), key, "left_semi").select("order_date")
-        for dataset, key in (("users", "user_id"), ("products", "sku"))
-        if batch.of(dataset).applied
-    ]
+
+    def days_of(dataset: str, key: str) -> DataFrame:
+        updated = batch.stage.applied(dataset).where("outcome = 'updated'")
+        return lines.join(updated.select(key), key, "left_semi").select("order_date")
+
+    keys = {"users": "user_id", "products": "sku"}
+    described_anew = [days_of(*each) for each in keys.items() if not batch.of(each[0]).only_inserts]
     found = reduce(DataFrame.unionByName, described_anew).distinct().collect() if described_anew else []
     return {*batch.dates, *(row["order_date"] for row in found)}
 

@@ -51,6 +51,12 @@ class Inputs(Section):
     taps: Location | None = None
     pays: Location | None = None
 
+    @property
+    def locations(self) -> list[str]:
+        """Every location that is given."""
+        named = (self.orders, self.users, self.products, self.prints, self.taps, self.pays)
+        return [location for location in named if location is not None]
+
     def location(self, dataset: str) -> str:
         """Where a dataset is without which a job cannot run; ConfigError when that is not said."""
         found: str | None = getattr(self, dataset)

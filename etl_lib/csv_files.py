@@ -21,7 +21,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.errors import SchemaError
-from etl_lib.landing import WHOLE, FirstLine, LandingFile, first_lines, read_text
+from etl_lib.landing import WHOLE, FirstLine, LandingFile, read_text
 from etl_lib.local_rows import local_rows
 from etl_lib.rules import STRUCTURAL
 from etl_lib.texts import MARK, decoded
@@ -48,12 +48,11 @@ class Header:
     """The names as they are given of the columns that nobody asked for, and of those that are in another case."""
 
 
-def check_headers(spark: SparkSession, files: Sequence[LandingFile], columns: Sequence[str]) -> dict[str, int]:
-    """How many files have which column that nobody asked for, or that is called so in another case.
-
-    SchemaError lists every column that is missing.
+def check_headers(lines: Mapping[str, FirstLine], columns: Sequence[str]) -> dict[str, int]:
+    """How many files have which column that nobody asked for, or that is called so in another case, by their first
+    lines; SchemaError lists every column that is missing.
     """
-    headers = read_headers(first_lines(spark, files), columns)
+    headers = read_headers(lines, columns)
     return Counter(name for header in headers.values() for name in set(header.told))
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pyspark.cloudpickle import register_pickle_by_value
 from pyspark.sql import DataFrame, SparkSession
 
 from etl_lib.config import Layout
-from etl_lib.landing import FirstLine, LandingFile, first_lines
+from etl_lib.landing import FirstLine, LandingFile
 from etl_lib.texts import MARK, is_cut_object, is_one_object
 from etl_lib.whole_files import Record, plain_lines, read_records
 
@@ -26,15 +26,16 @@ register_pickle_by_value(sys.modules[__name__])
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
-def read_json_records(spark: SparkSession, files: Sequence[LandingFile], layout: Layout) -> DataFrame:
-    """One row a record (blank lines are rows too): RECORD_COLUMNS.
+def read_json_records(
+    spark: SparkSession, files: Sequence[LandingFile], layout: Layout, first: Mapping[str, FirstLine]
+) -> DataFrame:
+    """One row a record (blank lines are rows too): RECORD_COLUMNS. `first` has the first lines of the files.
 
     `read_error` is `broken_array` for the rest of an array file that cannot be walked further, `one_object` for a file
     that is one object over several lines, `not_utf8` for one in an encoding that nobody reads; else NULL.
     """
     if layout == "array":
         return read_records(spark, (), files, split_array)
-    first = first_lines(spark, files)
     whole = {file for file in files if file.is_hidden or (file.path in first and _is_whole(first[file.path], layout))}
     lines = [file for file in files if file not in whole]
     return read_records(spark, lines, list(whole), split_lines if layout == "lines" else split_json)

@@ -40,6 +40,8 @@ _FIRST = 65536
 
 FEW = 32
 """So many files, at most, are each asked by a query of its own."""
+_SMALL = 4 << 20
+"""So few bytes in several files are read in one scan."""
 
 FILE_COLUMNS = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
 
@@ -273,7 +275,7 @@ def is_blank(text: Column) -> Column:
 def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, FirstLine]:
     """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out.
 
-    A few files are asked one by one, where Spark stops at that line; many are read in one scan.
+    Many files, and small ones, are read in one scan; a few large ones are asked one by one, where Spark stops there.
     """
     content = F.col("raw").cast("binary")
 
@@ -292,11 +294,12 @@ def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, 
 
     starts: dict[str, bytes | None] = {}
     few = list(files)
-    if len(files) > FEW:
+    seen = [file for file in files if not file.is_hidden]
+    if len(seen) > FEW or (len(seen) > 1 and sum(file.size for file in seen) <= _SMALL):
         few = [file for file in files if file.is_hidden]
-        lines = read_text(spark, [file for file in files if not file.is_hidden])
-        seen = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
-        first = seen.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
+        lines = read_text(spark, seen)
+        told = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
+        first = told.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
         starts = {row["source_file"]: bytes(row["start"]) for row in first.collect()}
     with ThreadPoolExecutor(4) as pool:
         starts |= zip((file.path for file in few), pool.map(start_of, few), strict=True)

@@ -68,8 +68,7 @@ def java_options(settings: Settings) -> str:
 
     What is not on this machine's disk, or comes while the job runs, is of unknown size and not little.
     """
-    inputs = [getattr(settings.input, name) for name in type(settings.input).model_fields if name != "layout"]
-    folders = [_folder(location) for location in (settings.warehouse, *filter(None, inputs))]
+    folders = [_folder(location) for location in (settings.warehouse, *settings.input.locations)]
     if settings.sources.pulled or None in folders:
         return ""
     return FIRST_COMPILER_ONLY if _are_little(filter(None, folders)) else ""

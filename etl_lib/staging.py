@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -16,7 +17,7 @@ from etl_lib.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_produ
 from etl_lib.dimensions import DIMENSIONS
 from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
-from etl_lib.landing import LandingFile, is_blank
+from etl_lib.landing import FirstLine, LandingFile, first_lines, is_blank
 from etl_lib.little import is_held, size_columns
 from etl_lib.observed import records_read
 from etl_lib.order_records import parse_orders
@@ -33,10 +34,13 @@ CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse
 
 def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile]]) -> Batch:
     """Give every record of the files its outcome and write them to the stage."""
-    extra, *records = together(
-        partial(_extra_columns, run, files), *(partial(_read, run, dataset, some) for dataset, some in files.items())
-    )
-    read = dict(zip(files, records, strict=True))
+    first = first_lines(run.spark, list(chain(*files.values())))
+    read = {dataset: _read(run, dataset, some, first) for dataset, some in files.items()}
+    extra = {
+        dataset: check_headers({file.path: first[file.path] for file in files[dataset] if file.path in first}, columns)
+        for dataset, (columns, _) in CSV.items()
+        if dataset in files
+    }
     marked = files if scope.marks_files else {}
     marks = [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
     batch = stage_records(run, read, scope, marks)
@@ -68,9 +72,9 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
     return batch
 
 
-def _read(run: Run, dataset: str, files: Sequence[LandingFile]) -> DataFrame:
+def _read(run: Run, dataset: str, files: Sequence[LandingFile], first: Mapping[str, FirstLine]) -> DataFrame:
     if dataset == "orders":
-        return read_json_records(run.spark, files, run.settings.layout)
+        return read_json_records(run.spark, files, run.settings.layout, first)
     return read_csv_records(run.spark, files, CSV[dataset][0])
 
 
@@ -83,14 +87,6 @@ def _outcomes(run: Run, scope: Scope, dataset: str, records: DataFrame) -> DataF
     table = TABLES[dataset]
     table_rows = known(run.warehouse.read(table), table.key[0])
     return compare(winners(judged), table_rows, versioned=dataset == "orders")
-
-
-def _extra_columns(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, dict[str, int]]:
-    return {
-        dataset: check_headers(run.spark, files[dataset], columns)
-        for dataset, (columns, _) in CSV.items()
-        if dataset in files
-    }
 
 
 def _record_count(records: DataFrame) -> Column:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, is_remote
 from pyspark.sql.types import DataType, StructType
 
 from etl_lib.commits import commit
@@ -21,6 +22,7 @@ from etl_lib.schemas import Table
 Answer = TypeVar("Answer")
 
 _CATALOG = "catalog:"
+_COMMIT = re.compile(r"[0-9]{20}\.json")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", re.ASCII)
 
 
@@ -137,7 +139,25 @@ class Warehouse:
         commit(write, table.name, self.collisions)
 
     def version(self, table: Table) -> int:
-        """The Delta version that the table is at."""
+        """The Delta version that the table is at: that of the last commit in its log."""
+        found = self._version_on_disk(table)
+        return found if found is not None else self._version_told(table)
+
+    def _version_on_disk(self, table: Table) -> int | None:
+        """The version by the names in the log, on this machine's disk; None where Spark has to be asked.
+
+        A client of Spark Connect may see another disk than its server.
+        """
+        folder = local_folder(self.location)
+        if folder is None or is_remote():
+            return None
+        try:
+            names = os.listdir(folder / table.name / "_delta_log")
+        except OSError:
+            return None
+        return max((int(name[:20]) for name in names if _COMMIT.fullmatch(name)), default=None)
+
+    def _version_told(self, table: Table) -> int:
         return int(self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1").collect()[0]["version"])
 
     def versions(self, tables: Iterable[Table]) -> dict[str, int]:

@@ -281,9 +281,9 @@ def read_pays(files: Sequence[File], today: date) -> Dataset:
 
 def lines_of(file: File) -> Iterator[bytes]:
     """The lines of a file without the CR of a CRLF, and without a byte order mark."""
-    for number, line in enumerate(file):
+    for line in file:
         raw = line.encode() if isinstance(line, str) else line
-        yield (raw if number else raw.removeprefix(b"\xef\xbb\xbf")).removesuffix(b"\r")
+        yield raw.removeprefix(b"\xef\xbb\xbf").removesuffix(b"\r")
 
 
 def is_blank(raw: bytes) -> bool:

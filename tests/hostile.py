@@ -77,10 +77,12 @@ def good(order_id: str) -> bytes:
 
 
 def strict_value(raw: bytes) -> Any:
-    """The one JSON value of a text, numbers as they are written; ValueError or RecursionError where there is none."""
-    return json.loads(
-        raw.decode("utf-8"), parse_int=str, parse_float=str, parse_constant=_refuse, object_pairs_hook=_unique
-    )
+    """The one JSON value of a text, numbers as they are written; ValueError or RecursionError where there is none.
+
+    A byte order mark before it is no part of it.
+    """
+    text = raw.decode("utf-8").removeprefix("\ufeff")
+    return json.loads(text, parse_int=str, parse_float=str, parse_constant=_refuse, object_pairs_hook=_unique)
 
 
 def _refuse(name: str) -> None:

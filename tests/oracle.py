@@ -25,6 +25,8 @@ TIME = re.compile(
     r"(?: ?(?:[Zz]|UTC|GMT|([+-])(\d{2})(?::?(\d{2}))?)(?:\[[^\[\]!]{1,64}\]){0,4})?)?",
     re.ASCII,
 )
+LONGEST_ID = 1024
+"""Bytes of UTF-8."""
 LARGEST_OFFSET = timedelta(hours=18)
 
 
@@ -226,7 +228,7 @@ def is_conflict(arrivals: Iterable[Arrival], winner: Arrival, stored: Arrival | 
 def read_order(raw: str) -> Order:
     """The order that a raw record holds. Raises RecordError for what a run must reject."""
     record = read_object(raw)
-    order_id = read_text(record, "order_id")
+    order_id = read_text(record, "order_id", most=LONGEST_ID)
     if not order_id:
         raise RecordError("order_id is missing")
     created_at = read_time(record, "created_at")
@@ -245,11 +247,11 @@ def read_order(raw: str) -> Order:
         order_id=order_id,
         created_at=created_at,
         version_at=read_time(record, "updated_at") or created_at,
-        user_id=read_text(record, "user_id"),
+        user_id=read_text(record, "user_id", most=LONGEST_ID),
         amount=read_money(record, "amount"),
-        currency=read_text(record, "currency"),
-        source=read_text(metadata or {}, "source"),
-        promo=read_text(metadata or {}, "promo"),
+        currency=read_text(record, "currency", most=512),
+        source=read_text(metadata or {}, "source", most=512),
+        promo=read_text(metadata or {}, "promo", most=65_535),
         is_deleted=deleted is True,
         items=tuple(read_item(item) for item in items or []),
     )
@@ -259,7 +261,7 @@ def read_item(item: object) -> Item:
     """One element of `items`; a broken one rejects its order."""
     if not isinstance(item, dict):
         raise RecordError("an item is no object")
-    sku = read_text(item, "sku")
+    sku = read_text(item, "sku", most=LONGEST_ID)
     qty = read_number(item, "qty", decimals=0)
     if not sku:
         raise RecordError("an item has no sku")
@@ -272,7 +274,7 @@ def read_object(raw: str) -> dict[str, Any]:
     """The JSON object of a raw record, read strictly; a number comes as its text, so that nothing is rounded."""
     try:
         record = json.loads(
-            raw,
+            raw.removeprefix("\ufeff"),
             parse_int=str,
             parse_float=str,
             parse_constant=_refuse_constant,
@@ -288,14 +290,16 @@ def read_object(raw: str) -> dict[str, Any]:
     return record
 
 
-def read_text(parent: dict[str, Any], name: str) -> str | None:
-    """A text member; a number or a boolean counts as its text."""
+def read_text(parent: dict[str, Any], name: str, *, most: int | None = None) -> str | None:
+    """A text member of so many bytes of UTF-8 at most; a number or a boolean counts as its text."""
     value = parent.get(name)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str | None):
-        return value
-    raise RecordError(f"{name} is no text")
+    if not isinstance(value, str | None):
+        raise RecordError(f"{name} is no text")
+    if most is not None and len((value or "").encode()) > most:
+        raise RecordError(f"{name} is longer than {most} bytes")
+    return value
 
 
 def read_money(parent: dict[str, Any], name: str) -> Decimal | None:

@@ -118,7 +118,7 @@ def test_an_edited_text_takes_the_place_of_a_rejected_one(
     (job.landing / "orders" / "cut.json").write_text(f"[{json.dumps(order('kept'))},")
     assert job.run() == 0
     known = entries(job)
-    assert {text: entry["rules"] for text, entry in known.items()} == {raw: ["amount_is_exact"], "": ["broken_array"]}
+    assert {text: entry["rules"] for text, entry in known.items()} == {raw: ["numbers_are_plain"], "": ["broken_array"]}
     dear, cut = known[raw]["record_id"], known[""]["record_id"]
 
     # what is rejected again stays open: its reasons are those of its own text

@@ -54,6 +54,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
             "users": None,
             "products": None,
             "layout": "auto",
+            "damaged": "stop",
             "prints": None,
             "taps": None,
             "pays": None,

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.config import Layout
 from etl_lib.json_files import read_json_records, split_array
-from etl_lib.landing import collected, landing_files
+from etl_lib.landing import LandingFile, collected, first_lines, landing_files
 from etl_lib.whole_files import RECORD_COLUMNS
 from tests.frames import assert_same, frame
 
@@ -74,9 +75,13 @@ def test_an_array_nested_too_deeply_is_a_broken_rest_and_no_crash() -> None:
     assert list(split_array(f"[1,{deep}]")) == [("1", None), (f"{deep}]", BROKEN)]
 
 
+def read(spark: SparkSession, files: Sequence[LandingFile], layout: Layout) -> DataFrame:
+    return read_json_records(spark, files, layout, first_lines(spark, files))
+
+
 def records_of(spark: SparkSession, folder: Path, layout: Layout = "auto") -> dict[str, Records]:
     """The records of each file below a folder, in their order: raw text and read_error."""
-    records = read_json_records(spark, collected(landing_files(spark, str(folder), "input.orders")), layout)
+    records = read(spark, collected(landing_files(spark, str(folder), "input.orders")), layout)
     found: dict[str, Records] = {}
     for row in sorted(records.collect(), key=lambda row: (row["source_file"], row["block"], row["row"])):
         name = row["source_file"].split(f"{folder}/")[1]
@@ -162,7 +167,7 @@ def test_both_layouts_are_read_together_whatever_their_files_are_called(spark: S
 def test_bytes_that_are_not_utf8_reach_the_strict_parse_as_they_are(spark: SparkSession, tmp_path: Path) -> None:
     (tmp_path / "array.json").write_bytes(b'[{"a":"\xff"}]')
     (tmp_path / "lines.jsonl").write_bytes(b'{"a":"\xff"}\n')
-    records = read_json_records(spark, collected(landing_files(spark, str(tmp_path), "input.orders")), "auto")
+    records = read(spark, collected(landing_files(spark, str(tmp_path), "input.orders")), "auto")
     assert {row[0] for row in records.select(F.hex(F.col("raw").cast("binary"))).collect()} == {
         b'{"a":"\xff"}'.hex().upper()
     }
@@ -187,7 +192,7 @@ def test_a_record_knows_its_file_and_its_place_in_it(spark: SparkSession, tmp_pa
     (tmp_path / "array.json").write_text(json.dumps(list(range(5000))), encoding="utf-8")
     (tmp_path / "lines.jsonl").write_text("\n".join(map(str, range(5000))), encoding="utf-8")
     files = collected(landing_files(spark, str(tmp_path), "input.orders"))
-    rows = read_json_records(spark, files, "auto").collect()
+    rows = read(spark, files, "auto").collect()
     assert {(row["source_file"], row["source_size"]) for row in rows} == {(file.path, file.size) for file in files}
     for file in files:
         own = sorted((row["block"], row["row"], int(row["raw"])) for row in rows if row["source_file"] == file.path)
@@ -196,4 +201,4 @@ def test_a_record_knows_its_file_and_its_place_in_it(spark: SparkSession, tmp_pa
 
 
 def test_without_files_there_are_no_records(spark: SparkSession) -> None:
-    assert_same(read_json_records(spark, [], "auto"), frame(spark, RECORD_COLUMNS))
+    assert_same(read(spark, [], "auto"), frame(spark, RECORD_COLUMNS))

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from etl_lib import landing
 from etl_lib.errors import ConfigError
 from etl_lib.landing import (
     FEW,
@@ -134,10 +135,18 @@ def test_exactly_the_listed_files_are_read(spark: SparkSession, tmp_path: Path) 
     assert first_lines(spark, listed) == {file.path: FirstLine(Path(file.path).name) for file in listed}
 
 
-@pytest.mark.parametrize("copies", [pytest.param(1, id="few files"), pytest.param(FEW, id="many files")])
+@pytest.mark.parametrize(
+    ("copies", "small"),
+    [
+        pytest.param(1, 0, id="few large files"),
+        pytest.param(1, 1 << 20, id="few small files"),
+        pytest.param(FEW, 0, id="many files"),
+    ],
+)
 def test_the_first_line_of_each_file_is_the_first_with_something_in_it(
-    spark: SparkSession, tmp_path: Path, copies: int
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: int, small: int
 ) -> None:
+    monkeypatch.setattr(landing, "_SMALL", small)
     contents = {
         "plain.csv": b"a,b\n1,2\n",
         "marked.csv": b"\xef\xbb\xbfa,b\r\n1,2\r\n",

@@ -74,7 +74,7 @@ def test_a_record_that_breaks_a_rule_is_rejected(fault: dict[str, Any]) -> None:
         '"o1"',
         "[]",
         raw() + raw(),
-        "\ufeff" + raw(),
+        "\ufeff" * 2 + raw(),
         "[" * 100_000,
     ],
     ids=lambda text: repr(text)[:60],

@@ -68,3 +68,25 @@ def test_rows_are_counted_by_table(warehouse: Warehouse) -> None:
     warehouse.append(tables[1], warehouse.spark.sql("SELECT explode(array('a', 'b', 'c')) AS sku"))
     assert warehouse.rows(tables) == {"none": 0, "three": 3}
     assert warehouse.rows([]) == {}
+
+
+def test_a_version_is_that_of_the_last_commit_on_this_disk_or_as_spark_tells_it(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = replace(DIM_PRODUCT, columns="sku STRING NOT NULL")
+    warehouse.create([table])
+    for _ in range(11):  # a checkpoint after ten commits, and what it has made needless may go
+        warehouse.append(table, warehouse.spark.sql("SELECT 'S1' AS sku"))
+    log = Path(warehouse.location) / DIM_PRODUCT.name / "_delta_log"
+    (log / "00000000000000000003.00000000000000000099.compacted.json").touch()
+    (log / ".00000000000000000012.json.tmp").touch()
+    (log / "00000000000000000003.json").unlink()
+    assert warehouse.version(DIM_PRODUCT) == Warehouse._version_told(warehouse, DIM_PRODUCT) == 11
+
+    monkeypatch.setattr(Warehouse, "_version_told", lambda *_: 99)
+    assert warehouse.version(DIM_PRODUCT) == 11
+    elsewhere = (Warehouse(warehouse.spark, "s3a://lake/tables"), Warehouse(warehouse.spark, "catalog:main.shop"))
+    assert [other.version(DIM_PRODUCT) for other in elsewhere] == [99, 99]
+    assert Warehouse(warehouse.spark, f"{warehouse.location}/none").version(DIM_PRODUCT) == 99
+    monkeypatch.setattr("etl_lib.warehouse.is_remote", lambda: True)  # whose disk is not this one
+    assert warehouse.version(DIM_PRODUCT) == 99
