@@ -88,7 +88,7 @@ def is_one_object(text: str) -> bool:
     try:
         return _decoder().raw_decode(text, at)[1] > line_end.start()
     except json.JSONDecodeError as error:
-        is_cut_off = error.pos >= len(text.rstrip())
+        is_cut_off = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
         return is_cut_off and re.search(r"^\{", text[line_end.end() :], re.MULTILINE) is None
     except RecursionError:
         return False
