@@ -17,9 +17,11 @@ import structlog
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from etl_lib.causes import is_disk_full
 from etl_lib.errors import InputError, LakehouseError
 from etl_lib.landing import LandingFile, read_text, vanished_file
 from etl_lib.ledger import set_aside_files
+from etl_lib.lock import local_folder
 from etl_lib.run import Run
 from etl_lib.stage import SetAside
 
@@ -50,6 +52,8 @@ def stage_readable(run: Run, files: Files, stage: Callable[[Files], Batch]) -> t
         raise
     except Exception as error:
         # What Spark raises in a task has no type of its own in Python.
+        if is_disk_full(error):  # which says nothing of the files
+            raise
         every = list(chain(*files.values()))
         if (path := vanished_file(run.spark, every)) is not None:
             raise InputError(
@@ -102,7 +106,7 @@ def damaged_files(spark: SparkSession, files: Sequence[LandingFile]) -> dict[Lan
         while group:
             try:
                 lines = read_text(spark, group, whole=any(file.is_hidden for file in group))
-                lines.agg(F.sum(F.length("raw"))).collect()
+                lines.where(F.length("raw") < 0).collect()  # reads all, and writes nothing to any disk
             except Exception as error:
                 text = str(error)
                 named = group[0] if len(group) == 1 else _named(text, group)
@@ -131,7 +135,7 @@ def _named(text: str, group: Sequence[LandingFile]) -> LandingFile | None:
 
 
 def _bare(path: str) -> str:
-    return re.sub("^file:/*", "/", path)
+    return str(local_folder(path) or path)
 
 
 def _cause(text: str) -> str:

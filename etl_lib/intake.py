@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial, reduce
 
 from pyspark.sql import DataFrame
@@ -9,7 +10,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.arguments import Scope
 from etl_lib.damaged import without_set_aside
-from etl_lib.landing import LandingFile, collected_by, is_empty, landing_files, unread
+from etl_lib.landing import LandingFile, collected_by, landing_files, unread
 from etl_lib.run import Run
 from etl_lib.schemas import ETL_FILES
 from etl_lib.together import together
@@ -33,13 +34,17 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     listings = dict(zip(locations, together(*(partial(listed, *each) for each in locations.items())), strict=True))
     files = reduce(DataFrame.unionByName, listings.values())
     found = collected_by(_wanted(scope, files, run.warehouse.read(ETL_FILES)), F.col("dataset"))
-    run.metrics["unmatched"] = {
-        dataset: locations[dataset]
-        for dataset, listing in listings.items()
-        if dataset not in found and dataset not in run.settings.sources.pulled and is_empty(listing)
-    }
+    without = [name for name in locations if name not in found and name not in run.settings.sources.pulled]
+    matched = {*locations} - {*without} | _with_files(listings[name] for name in without)
+    run.metrics["unmatched"] = {name: location for name, location in locations.items() if name not in matched}
     left = found if scope.full else without_set_aside(run, found)
     return {dataset: left[dataset] for dataset in DATASETS if left.get(dataset)}
+
+
+def _with_files(listings: Iterable[DataFrame]) -> set[str]:
+    """The datasets of those listings that have a file: one is looked at of each, as there may be very many."""
+    firsts = [listing.select("dataset").limit(1) for listing in listings]
+    return {row["dataset"] for row in reduce(DataFrame.union, firsts).collect()} if firsts else set()
 
 
 def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame) -> DataFrame:

@@ -21,6 +21,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.errors import ConfigError, InputError
 from etl_lib.local_rows import local_rows
+from etl_lib.lock import local_folder
 from etl_lib.output import located
 from etl_lib.texts import Encoding, decoded, encoding_of, first_line_of
 
@@ -127,7 +128,7 @@ def _matching(spark: SparkSession, glob: str, setting: str) -> DataFrame | None:
     if files is None:
         return None
     name = F.regexp_replace("source_file", "^file:/*", "/")
-    return files.where(name.rlike(f"^{_as_regex(re.sub('^file:/*', '/', glob))}(/.*)?$"))
+    return files.where(name.rlike(f"^{_as_regex(str(local_folder(glob) or glob))}(/.*)?$"))
 
 
 def _as_regex(glob: str) -> str:
@@ -175,11 +176,6 @@ def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
     values = [(file.path, file.size, file.modified_at) for file in files]
     rows = local_rows(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
     return rows.select("source_file", "source_size", F.timestamp_micros("micros").alias("source_modified_at"))
-
-
-def is_empty(files: DataFrame) -> bool:
-    """Whether a listing has no file; no query is run for it where Spark listed them."""
-    return not files.inputFiles() and files.isEmpty()
 
 
 def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib import damaged
-from etl_lib.damaged import damaged_files
+from etl_lib.damaged import Files, damaged_files, stage_readable
 from etl_lib.landing import LandingFile, collected, landing_files
+from etl_lib.run import Run
 
 DENIED = (
     "java.io.FileNotFoundException: /landing/a.json (Permission denied)",
@@ -57,3 +60,12 @@ def test_every_damaged_file_is_found_whether_spark_names_it_or_not(
     assert sorted(Path(file.path).name[0] for file in found) == ["1", "2", "6", "_"]
     assert all(isinstance(file, LandingFile) for file in found)
     assert damaged_files(spark, [file for file in files if file not in found]) == {}
+
+
+def test_a_full_disk_says_nothing_of_the_files() -> None:
+    def stage(_files: Files) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    nobody_is_asked = cast("Run", None)
+    with pytest.raises(OSError, match="No space left"):
+        stage_readable(nobody_is_asked, {"orders": [LandingFile("/a", 1, 1)]}, stage)
