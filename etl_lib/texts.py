@@ -79,7 +79,8 @@ def is_cut_object(line: str) -> bool:
 def is_one_object(text: str) -> bool:
     """Whether the first record is an object that does not end on its line, as when the file holds one large object.
 
-    An object that is cut off at the end of the file counts, unless a later line begins one of its own.
+    An object that is cut off at the end of the file counts, unless the next line is a record of its own or a later one
+    begins an object: then only a line is cut off.
     """
     begin = re.match(rf"[{MARK}\s]*", text)
     at = begin.end() if begin else 0
@@ -89,8 +90,18 @@ def is_one_object(text: str) -> bool:
         return _decoder().raw_decode(text, at)[1] > line_end.start()
     except json.JSONDecodeError as error:
         is_cut_off = error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated string")
-        return is_cut_off and re.search(r"^\{", text[line_end.end() :], re.MULTILINE) is None
+        rest = text[line_end.end() :]
+        return is_cut_off and not _is_value(first_line_of(rest)) and re.search(r"^\{", rest, re.MULTILINE) is None
     except RecursionError:
+        return False
+
+
+def _is_value(line: str) -> bool:
+    """Whether a line is a whole JSON value, or nothing at all."""
+    text = line.strip(" \t")
+    try:
+        return not text or _decoder().raw_decode(text)[1] == len(text)
+    except (json.JSONDecodeError, RecursionError):
         return False
 
 

@@ -90,6 +90,10 @@ def test_an_object_that_does_not_end_on_its_line_is_the_whole_file(text: str) ->
         f'{{"order_id": "a", "items": [\n{TWO}\n',  # the first line is broken, and the second one is a record
         f'{{"order_id": "a\n{TWO}\n',
         f"{{broken\n{TWO}\n",
+        '{"order_id": "a", \n',  # the only line, cut off
+        '{"order_id": "a", \n\n \n',
+        '{"order_id":\n7\n',  # cut off before a value, or before a name, and the next line is a record, if a wrong one
+        '{"order_id": "a",\n"b"\n',
         f"[\n{ONE}\n",
         "[" * 100_000 + "\n",
         '{"a":' * 100_000 + "\n",
