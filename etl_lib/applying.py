@@ -7,7 +7,7 @@ then what is computed from the tables, and the ledger very last.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,19 +18,18 @@ from etl_lib.aggregates import apply_daily_sales, touched_dates
 from etl_lib.apply_orders import apply_dim_order, apply_fact_sales
 from etl_lib.batch import Batch, count_batch
 from etl_lib.bookkeeping import MOVED_TABLES, all_rule_results
-from etl_lib.dimensions import DIMENSIONS, apply_dimension, infer_members
+from etl_lib.dimensions import DIMENSIONS, apply_members, missing_counts
 from etl_lib.errors import ConflictError, PlanError
 from etl_lib.gates import limited_datasets, quality_problem
 from etl_lib.ledger import (
     APPLYING,
     DONE,
     FAILED,
-    RuleResult,
     RunEntry,
     planned_versions,
+    rows_after,
     rows_at,
-    write_files,
-    write_rule_results,
+    tables_left,
     write_run,
 )
 from etl_lib.quarantine import apply_quarantine, settle_replays
@@ -38,12 +37,25 @@ from etl_lib.report import batch_metrics, table_metrics, write_metrics
 from etl_lib.restore import finish_restores, unfinished_restores
 from etl_lib.rules import Rule
 from etl_lib.run import Run, step
-from etl_lib.schemas import PUBLISHED_TABLES
-from etl_lib.session import light_queries
-from etl_lib.stage import Manifest, Stage, nothing_cut_off, read_manifest, unfinished
+from etl_lib.schemas import ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
+from etl_lib.session import HELD, light_queries
+from etl_lib.stage import Manifest, Stage, all_closed, read_manifest, unfinished
 from etl_lib.together import together
 
 log = structlog.get_logger(__name__)
+
+
+def nothing_cut_off(run: Run) -> bool:
+    """Whether the ledger, as it was at the start, leaves nothing to finish.
+
+    While the stage is as a run left it that had nothing else to finish, there is nothing else in it.
+    """
+    if run.ledger.has_open:
+        return False
+    left = run.ledger.tables.get(ETL_STAGE.name)
+    version = run.warehouse.versions_on_disk([ETL_STAGE]).get(ETL_STAGE.name)
+    only_made = version == 0
+    return only_made or (left is not None and version == left.version) or all_closed(run.warehouse)
 
 
 def finish_interrupted(run: Run) -> None:
@@ -52,22 +64,23 @@ def finish_interrupted(run: Run) -> None:
     A restore comes first: it may undo such a run.
     """
     with light_queries(run.spark):
-        if nothing_cut_off(run.warehouse):
+        if nothing_cut_off(run):
             return
-    restores, cut_off = together(partial(unfinished_restores, run.warehouse), partial(unfinished, run.warehouse))
-    if restores:
+    found = together(restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse))
+    if found["restores"]:
         finish_restores(run)
-        cut_off = unfinished(run.warehouse)
-    for manifest in cut_off:
+    for manifest in unfinished(run.warehouse) if found["restores"] else found["runs"]:
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
         begun = time.monotonic()
         metrics: dict[str, Any] = {"run_id": manifest.run_id}
         batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
         if (problem := quality_problem(run, batch, limited_datasets(manifest))) is not None:
             # It was cut off at the gate: it stays closed, and the files are read again by a later run.
-            write_run(run.warehouse, RunEntry(manifest, FAILED, metrics, {}, {}, str(problem)), again=True)
+            results = all_rule_results(run, batch, missing_counts(batch))
+            entry = RunEntry(manifest, FAILED, metrics, {}, {}, str(problem), results)
+            write_run(run.warehouse, entry, again=True)
             continue
-        apply_batch(run, manifest, batch, metrics)
+        apply_batch(run, manifest, batch, metrics, is_retry=True)
         metrics["duration_s"] = round(time.monotonic() - begun, 3)
         write_metrics(run.settings.output, metrics)
         run.metrics.setdefault("finished_runs", []).append(manifest.run_id)
@@ -87,10 +100,11 @@ def apply_plan(run: Run, run_id: str) -> None:
     manifest = replace(read_manifest(run.warehouse, run_id), versions=now)
     # From here on a crash leaves an unfinished run, no longer a plan that waits.
     write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, now, {}), again=True)
-    apply_batch(run, manifest, count_batch(Stage(run.warehouse, run_id), run.settings), run.metrics)
+    batch = count_batch(Stage(run.warehouse, run_id), run.settings)
+    apply_batch(run, manifest, batch, run.metrics, is_retry=True)
 
 
-def _refuse_if_overtaken(run: Run, manifest: Manifest) -> None:
+def _refuse_if_overtaken(run: Run, manifest: Manifest, batch: Batch) -> None:
     """Where no lock keeps others away, end a run that another one has finished, or whose tables it has changed."""
     alone = "let the scheduler start one run at a time"
     if manifest.run_id not in {left.run_id for left in unfinished(run.warehouse)}:
@@ -104,7 +118,8 @@ def _refuse_if_overtaken(run: Run, manifest: Manifest) -> None:
             f"another writer has changed the tables since this run compared its records with them: {moved}. No table "
             f"was changed by this run; {alone}, and run the job again"
         )
-        write_run(run.warehouse, RunEntry(manifest, FAILED, run.metrics, {}, {}, str(error)))
+        results = all_rule_results(run, batch, missing_counts(batch))
+        write_run(run.warehouse, RunEntry(manifest, FAILED, run.metrics, {}, {}, str(error), results))
         raise error
 
 
@@ -114,38 +129,47 @@ def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
     return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
 
 
-def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, Any]) -> None:
-    """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger."""
+def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, Any], *, is_retry: bool = False) -> None:
+    """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger.
+
+    `is_retry` is said of a stage that was found ready: an earlier try may have come to any step.
+    """
     warehouse = run.warehouse
     orders = batch.of("orders")
-    again = not batch.read
     rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
     with step("before"):
-        if not again and not warehouse.is_locked:
-            _refuse_if_overtaken(run, manifest)
-        rows_before = rows_at(warehouse, manifest.versions, run.left)
-    members = [partial(_apply_members, batch, dataset) for dataset in DIMENSIONS]
-    rejected = partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules)
-    _, _, *counts = together(partial(_apply_orders, batch), rejected, *members)
-    inferred = dict(zip(DIMENSIONS, counts, strict=True))
-    results = all_rule_results(run, batch, inferred)
-    together(
-        partial(_apply_aggregates, batch),
-        partial(_write_results, batch, results, again=again),
-        partial(_write_files, batch),
-    )
+        if not is_retry and not warehouse.is_locked:
+            _refuse_if_overtaken(run, manifest, batch)
+        rows_before = rows_at(warehouse, manifest.versions, run.ledger.tables)
+    with light_queries(run.spark, when=batch.stage.is_held, settings=HELD):
+        found = together(
+            orders=partial(_apply_orders, batch),
+            rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules),
+            **{dataset: partial(_apply_members, batch, dataset, is_retry=is_retry) for dataset in DIMENSIONS},
+        )
+    inferred = {dataset: found[dataset] for dataset in DIMENSIONS}
+    _apply_aggregates(batch)
     with step("ledger"):
         before = manifest.versions
         # Of a run that was cut off nobody knows any more into which tables it wrote.
-        written = [table for table in PUBLISHED_TABLES if again or table.name in warehouse.written]
-        after, rows = together(
-            lambda: {**before, **warehouse.versions(written)}, lambda: {**rows_before, **warehouse.rows(written)}
-        )
+        written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.commits]
+        after = {**before, **warehouse.versions(written)}
+        rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
         metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred, set_aside=manifest.files_set_aside)
         if manifest.is_replay:
             metrics["replayed"] = orders.records - orders.outcomes["rejected"]
         metrics["tables"] = table_metrics(rows_before, rows, before, after)
-        write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=again)
+        entry = RunEntry(
+            manifest,
+            DONE,
+            metrics,
+            before,
+            after,
+            rules=all_rule_results(run, batch, inferred),
+            files=batch.files,
+            tables_left={} if is_retry else tables_left(warehouse, ORDER_TABLES, rows),
+        )
+        write_run(warehouse, entry, again=is_retry)
 
 
 def _apply_orders(batch: Batch) -> None:
@@ -170,14 +194,11 @@ def _settle_entries(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> No
         settle_replays(batch, rules)
 
 
-def _apply_members(batch: Batch, dataset: str) -> int:
+def _apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
     """A dimension; gives how many members it inferred."""
-    name = DIMENSIONS[dataset].name
-    with step(name) as told:
+    with step(DIMENSIONS[dataset].name) as told:
         told["records"] = batch.of(dataset).applied
-        apply_dimension(batch, dataset)
-    with step(f"{name}_inferred") as told:
-        told["inferred"] = inferred = infer_members(batch, dataset)
+        told["inferred"] = inferred = apply_members(batch, dataset, is_retry=is_retry)
     return inferred
 
 
@@ -186,13 +207,3 @@ def _apply_aggregates(batch: Batch) -> None:
         dates = touched_dates(batch)
         told["dates"] = len(dates)
         apply_daily_sales(batch, dates)
-
-
-def _write_results(batch: Batch, results: Sequence[RuleResult], *, again: bool) -> None:
-    with step("dq_results"):
-        write_rule_results(batch.stage, results, again=again)
-
-
-def _write_files(batch: Batch) -> None:
-    with step("etl_files"):
-        write_files(batch.stage)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import date
-from functools import partial
+from functools import partial, reduce
 from itertools import chain
 from typing import Protocol
 
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
 from etl_lib.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, is_point_zero, unlike_ids
 from etl_lib.outcomes import APPLIED, OUTCOMES
-from etl_lib.samples import sample
+from etl_lib.samples import Sampled, in_buckets, sample, sampled
 from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
-from etl_lib.stage import BLANK, Stage
+from etl_lib.stage import BLANK, FILE, NO_RECORDS, LoadedFile, Stage
 from etl_lib.together import together
 
 _SETTLED = (*APPLIED, "unchanged")
@@ -35,6 +36,11 @@ _TABLES_WITH = {
     ("products", "sku"): DIM_PRODUCT,
 }
 """Where the ids of the records before this batch are."""
+
+
+_BY_MARK = ("dataset", "rule")
+_CONFLICT = "(conflict)"
+"""Among the rules that a record broke; no rule has such a name."""
 
 
 @dataclass
@@ -115,6 +121,8 @@ class Batch:
     """Up to `samples` keys by (dataset, rule), no values."""
     read: dict[str, int] = field(default_factory=dict)
     """The records that were read of each dataset, counted while reading; empty for a stage found ready."""
+    files: list[LoadedFile] = field(default_factory=list)
+    """Those that count as loaded when it is applied."""
     unlike_ids: list[UnlikeIds] = field(default_factory=list)
 
     def of(self, dataset: str) -> OrderCounts:
@@ -123,9 +131,7 @@ class Batch:
 
 
 def count_batch(stage: Stage, settings: Settings) -> Batch:
-    """Count a stage: one pass for all numbers, and one more each for conflicts, samples, drift and ids that are unlike,
-    if there are any.
-    """
+    """Count a stage: one query for all numbers, and one more each for drift and unlike ids, where there are any."""
     datasets: dict[str, OrderCounts] = {}
     dates: dict[date, Counter[str]] = {}
     groups = ("dataset", "outcome", "is_conflict", "broken_rules", "order_date", "table_date", "has_drift")
@@ -140,9 +146,10 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
             *chain.from_iterable(count_ids(name, F.expr(ids)) for name, ids in _IDS.items()),
         )
     )
+    rows = _collected(tally=tallied, keys=_marked_keys(stage, settings.samples), files=_files_read(stage))
     drifted = False
     may_lack = DECLARED["orders"].values
-    for row in tallied.collect():
+    for row in rows["tally"]:
         counts = datasets.setdefault(row["dataset"], OrderCounts())
         outcome, records = row["outcome"], row["records"]
         drifted = drifted or row["has_drift"]
@@ -151,7 +158,6 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
         elif outcome in OUTCOMES:
             counts.outcomes[outcome] += records
             counts.rules.update(dict.fromkeys(row["broken_rules"] or (), records))
-            counts.conflicts += records if row["is_conflict"] else 0
             counts.given.update({name: row[name] for name in may_lack})
         if outcome in (*APPLIED, "stale", "unchanged"):
             counts.winners += records
@@ -162,14 +168,58 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
         if row["dataset"] == "orders" and outcome in APPLIED:
             for day in {row["order_date"], row["table_date"]} - {None}:
                 dates.setdefault(day, Counter())[outcome] += records
-    any_broken = any(counts.rules for counts in datasets.values())
-    samples, unlike, *_ = together(
-        lambda: sample_keys(stage, settings.samples) if any_broken else {},
-        lambda: _unlike_ids(stage, datasets, settings.samples),
-        lambda: count_drift(stage, datasets, settings, has_undeclared=drifted),
-        *(partial(_count_conflicts, stage, dataset, counts, settings) for dataset, counts in datasets.items()),
+    keys = sampled(rows["keys"], _BY_MARK, settings.samples)
+    for dataset, counts in datasets.items():
+        conflicts = keys.pop((dataset, _CONFLICT), Sampled(0, []))
+        counts.conflicts, counts.conflict_keys = conflicts.rows, conflicts.keys
+    found = together(
+        unlike=lambda: _unlike_ids(stage, datasets, settings.samples),
+        drift=lambda: count_drift(stage, datasets, settings, has_undeclared=drifted),
     )
-    return Batch(stage, datasets, dates, samples, unlike_ids=unlike)
+    return Batch(
+        stage,
+        datasets,
+        dates,
+        {(dataset, rule): told.keys for (dataset, rule), told in keys.items()},
+        files=[LoadedFile(**{item.name: row[item.name] for item in fields(LoadedFile)}) for row in rows["files"]],
+        unlike_ids=found["unlike"],
+    )
+
+
+def _collected(**parts: DataFrame) -> dict[str, list[Row]]:
+    """The rows of several frames by their names, in one query."""
+    named = [frame.withColumn("part", F.lit(name)) for name, frame in parts.items()]
+    found: dict[str, list[Row]] = {name: [] for name in parts}
+    for row in reduce(partial(DataFrame.unionByName, allowMissingColumns=True), named).collect():
+        found[row["part"]].append(row)
+    return found
+
+
+def _marked_keys(stage: Stage, samples: int) -> DataFrame:
+    """Keys of the records that broke a rule, or are in conflict, each key once: for `sampled`."""
+    conflict = F.when(F.col("is_conflict"), F.array(F.lit(_CONFLICT))).otherwise(F.array().cast("array<string>"))
+    marks = F.concat(F.coalesce("broken_rules", F.array().cast("array<string>")), conflict)
+    marked = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode(marks).alias("rule"))
+    return in_buckets(marked.distinct(), _BY_MARK, samples)
+
+
+def _files_read(stage: Stage) -> DataFrame:
+    """The files that this stage read and marked, with what it has of them: the fields of LoadedFile."""
+    is_record = ~F.col("outcome").isin(*NO_RECORDS)
+    is_valid = is_record & (F.col("outcome") != "rejected")
+    is_file = F.col("outcome") == FILE
+    return (
+        stage.rows.where(F.col("dataset") != "run")
+        .groupBy("dataset", F.col("source_file").alias("path"))
+        .agg(
+            F.max(F.when(is_file, F.col("source_size"))).alias("size"),
+            F.unix_micros(F.max(F.when(is_file, F.col("source_modified_at")))).alias("modified_at"),
+            F.count_if(is_record).alias("records"),
+            F.unix_micros(F.min(F.when(is_valid, F.col("version_at")))).alias("min_version_at"),
+            F.unix_micros(F.max(F.when(is_valid, F.col("version_at")))).alias("max_version_at"),
+        )
+        .where(F.col("size").isNotNull())  # has a row of its own, by which it was marked
+    )
 
 
 def _unlike_ids(stage: Stage, datasets: Mapping[str, DatasetCounts], samples: int) -> list[UnlikeIds]:
@@ -191,14 +241,6 @@ def _ids_before(stage: Stage, dataset: str, name: str) -> IdCount:
     rows = rows.where(~F.col("is_inferred")) if "is_inferred" in rows.columns else rows
     given, with_point = rows.agg(F.count(name), F.count_if(is_point_zero(F.col(name)))).collect()[0]
     return IdCount(given, with_point)
-
-
-def _count_conflicts(stage: Stage, dataset: str, counts: OrderCounts, settings: Settings) -> None:
-    """From records to keys, and the first of them."""
-    if counts.conflicts:
-        keys = stage.records(dataset).where("is_conflict").select("key").distinct()
-        counts.conflicts = keys.count()
-        counts.conflict_keys = [row["key"] for row in keys.orderBy("key").limit(settings.samples).collect()]
 
 
 def count_drift(

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Mapping
 
 from etl_lib.batch import Batch
-from etl_lib.dimensions import missing_counts
+from etl_lib.dimensions import DIMENSIONS, missing_counts
 from etl_lib.expectations import id_results
-from etl_lib.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, rule_results, write_rule_results, write_run
+from etl_lib.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, rows_at, rule_results, write_run
 from etl_lib.plan import print_plan
 from etl_lib.report import NOTHING_NEW, batch_metrics
 from etl_lib.run import Run
@@ -36,16 +36,15 @@ def record_plan(run: Run, batch: Batch) -> None:
 
 def nothing_new(run: Run) -> None:
     """There was no file that the ledger does not have: no table is touched, the ledger neither."""
-    run.metrics.update(
-        NOTHING_NEW, status=DONE, set_aside=run.manifest.files_set_aside, **run.warehouse.rows((DIM_USER, DIM_PRODUCT))
-    )
+    rows = rows_at(run.warehouse, run.warehouse.versions(DIMENSIONS.values()), run.ledger.tables)
+    run.metrics.update(NOTHING_NEW, status=DONE, set_aside=run.manifest.files_set_aside, **rows)
 
 
 def record_failure(run: Run, batch: Batch, message: str) -> None:
     """Enter the run as failed, so that no later run applies its stage."""
     run.metrics.update(batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)), set_aside=run.manifest.files_set_aside)
-    write_rule_results(batch.stage, all_rule_results(run, batch, missing_counts(batch)))
-    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message))
+    results = all_rule_results(run, batch, missing_counts(batch))
+    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message, results))
 
 
 def all_rule_results(run: Run, batch: Batch, inferred: Mapping[str, int]) -> list[RuleResult]:

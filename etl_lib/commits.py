@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 import structlog
 from tenacity import (
@@ -24,14 +25,16 @@ from etl_lib.errors import ConflictError
 
 log = structlog.get_logger(__name__)
 
+Result = TypeVar("Result")
+
 ATTEMPTS = 6
 LONGEST_WAIT_S = 20
 
 
-def commit(write: Callable[[], object], table: str, collisions: Counter[str]) -> None:
-    """Do one write to a table; after a collision again, up to ATTEMPTS times. ConflictError when all collided.
+def commit(write: Callable[[], Result], table: str, collisions: Counter[str]) -> Result:
+    """Do one write to a table, after a collision again, up to ATTEMPTS times; gives what it gave.
 
-    `collisions` counts them by table.
+    ConflictError when all collided. `collisions` counts them by table.
     """
 
     def told(attempt: RetryCallState) -> None:
@@ -46,7 +49,7 @@ def commit(write: Callable[[], object], table: str, collisions: Counter[str]) ->
         before_sleep=told,
     )
     try:
-        attempts(write)
+        return attempts(write)
     except RetryError as error:
         collisions[table] += 1
         raise ConflictError(

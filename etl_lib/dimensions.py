@@ -2,29 +2,61 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.batch import Batch
-from etl_lib.local_rows import held
+from etl_lib.local_rows import held_if_any
 from etl_lib.merge import insert_all, inserting, merge, update_all
-from etl_lib.schemas import DIM_PRODUCT, DIM_USER
+from etl_lib.schemas import DIM_PRODUCT, DIM_USER, Table
 from etl_lib.stage import Stage
 
 DIMENSIONS = {"users": DIM_USER, "products": DIM_PRODUCT}
 
 
-def apply_dimension(batch: Batch, dataset: str) -> None:
-    """MERGE the users or products that are new or changed; an inferred member is completed when it arrives."""
-    if not batch.of(dataset).applied:
-        return
-    table = DIMENSIONS[dataset]
-    members = batch.stage.applied(dataset).withColumn("is_inferred", F.lit(False)).select(*table.column_names)
+def apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
+    """MERGE what the files say of users or products, and infer the members that only the applied orders name.
+
+    An inferred member is completed when it arrives. Gives how many this run has inferred, in an earlier try too.
+    """
+    table, warehouse = DIMENSIONS[dataset], batch.stage.warehouse
+    counts = batch.of(dataset)
+    members = [_of_files(batch.stage, dataset)] if counts.applied else []
+    if batch.of("orders").applied:
+        members += _to_infer(batch.stage, dataset, is_asked=not members)
+    if not members:
+        return _inferred_by(batch.stage, table) if is_retry else 0
     key = table.key[0]
-    on = f"t.`{key}` = s.`{key}`"
-    clauses = [update_all(table), insert_all(table)]
-    needed = inserting(clauses) if batch.of(dataset).only_inserts else clauses
-    merge(batch.stage.warehouse, table, members, on=on, clauses=needed)
+    # A row that another writer has made since then says more than that orders name it.
+    clauses = [update_all(table, "NOT s.is_inferred"), insert_all(table)]
+    needed = inserting(clauses) if counts.only_inserts else clauses
+    source = reduce(DataFrame.unionByName, members)
+    inserted = merge(warehouse, table, source, on=f"t.`{key}` = s.`{key}`", clauses=needed)
+    if is_retry or inserted is None or warehouse.collisions[table.name]:
+        return _inferred_by(batch.stage, table)
+    return inserted - counts.outcomes["inserted"]
+
+
+def _of_files(stage: Stage, dataset: str) -> DataFrame:
+    members = stage.applied(dataset).withColumn("is_inferred", F.lit(False))
+    return members.select(*DIMENSIONS[dataset].column_names)
+
+
+def _to_infer(stage: Stage, dataset: str, *, is_asked: bool) -> list[DataFrame]:
+    """The members to infer; none when there are none, if that is asked or comes by itself."""
+    table = DIMENSIONS[dataset]
+    absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}
+    known = {"is_inferred": F.lit(True), "run_id": F.lit(stage.run_id)}
+    missing = missing_members(stage, dataset).distinct().withColumns({**absent, **known}).select(*table.column_names)
+    if stage.is_held:
+        return held_if_any(missing)
+    return [] if is_asked and missing.isEmpty() else [missing]  # ends at the first one
+
+
+def _inferred_by(stage: Stage, table: Table) -> int:
+    return stage.warehouse.read(table).where(F.col("is_inferred") & (F.col("run_id") == stage.run_id)).count()
 
 
 def missing_members(stage: Stage, dataset: str) -> DataFrame:
@@ -46,21 +78,3 @@ def missing_counts(batch: Batch) -> dict[str, int]:
     if not batch.of("orders").applied:
         return dict.fromkeys(DIMENSIONS, 0)
     return {dataset: missing_members(batch.stage, dataset).distinct().count() for dataset in DIMENSIONS}
-
-
-def infer_members(batch: Batch, dataset: str) -> int:
-    """Append the missing members with `is_inferred`; gives how many this run has inferred, in an earlier try too."""
-    if not batch.of("orders").applied:
-        return 0
-    table, warehouse, run_id = DIMENSIONS[dataset], batch.stage.warehouse, batch.stage.run_id
-    missing = missing_members(batch.stage, dataset)
-    if batch.stage.is_held:
-        missing = held(missing)
-    is_first_try = bool(batch.read)
-    if not missing.isEmpty():  # ends at the first one
-        absent = {field.name: F.lit(None).cast(field.dataType) for field in table.schema if field.name not in table.key}
-        known = {"is_inferred": F.lit(True), "run_id": F.lit(run_id)}
-        warehouse.append(table, missing.distinct().withColumns({**absent, **known}).select(*table.column_names))
-    elif is_first_try:
-        return 0
-    return warehouse.read(table).where(F.col("is_inferred") & (F.col("run_id") == run_id)).count()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
@@ -46,7 +46,7 @@ def event_files(run: Run) -> dict[str, list[LandingFile]]:
         location = run.settings.input.location(dataset)
         return collected(landing_files(run.spark, location, f"input.{dataset}"))
 
-    files = dict(zip(DATASETS, together(*(lambda name=name: listed(name) for name in DATASETS)), strict=True))
+    files = together(**{name: partial(listed, name) for name in DATASETS})
     run.metrics["unmatched"] = {name: run.settings.input.location(name) for name in DATASETS if not files[name]}
     if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
         raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")

@@ -24,16 +24,16 @@ from etl_lib.ledger import (
     PLANNED,
     RuleResult,
     RunEntry,
-    add_files,
     known_versions,
     rule_results,
-    write_rule_results,
+    tables_left,
     write_run,
 )
 from etl_lib.quarantine import apply_quarantine
 from etl_lib.rules import Rule
 from etl_lib.run import Run, step
-from etl_lib.schemas import QUARANTINE, VALUE_PROP_FEATURES
+from etl_lib.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
+from etl_lib.stage import LoadedFile
 from etl_lib.together import together
 from etl_lib.weeks import Windows, target_week, week_of, weeks_between
 
@@ -97,26 +97,39 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
         # To undo a run: its own table. The quarantine goes back with the orders, whose entries it holds, too.
-        before, _ = together(
-            lambda: warehouse.versions([VALUE_PROP_FEATURES]), lambda: apply_quarantine(batch, _rules(run))
-        )
+        before = together(
+            versions=lambda: warehouse.versions([VALUE_PROP_FEATURES]),
+            entries=lambda: apply_quarantine(batch, _rules(run)),
+        )["versions"]
     with step("features") as told:
         told["weeks"] = len(windows.weeks)
-        _, duplicates = together(lambda: replace_weeks(batch, windows), lambda: count_duplicates(batch.stage))
+        duplicates = together(
+            weeks=lambda: replace_weeks(batch, windows), duplicates=lambda: count_duplicates(batch.stage)
+        )["duplicates"]
     results = [*rule_results(batch, _rules(run)), *_warn(run, batch, windows)]
     with step("publish"):
-        *published, weeks, versions, _, _ = together(
-            *(partial(publish_file, warehouse, windows, output, name) for name in FILES),
-            lambda: written_weeks(warehouse, windows),
-            lambda: warehouse.versions(CHANGED_TABLES),
-            lambda: write_rule_results(batch.stage, results),
-            lambda: _write_files(run, files, batch),
+        done = together(
+            weeks=lambda: written_weeks(warehouse, windows),
+            versions=lambda: warehouse.versions(CHANGED_TABLES),
+            loaded=lambda: _new_files(run, files, batch),
+            **{name: partial(publish_file, warehouse, windows, output, name) for name in FILES},
         )
+    weeks, versions = done["weeks"], done["versions"]
     _check_weeks(batch, weeks)
     with step("ledger"):
         metrics.update(window_metrics(batch, windows, reference), **row_metrics(weeks, duplicates))
-        metrics.update(status=DONE, files=published, versions=versions)
-        write_run(warehouse, RunEntry(run.manifest, DONE, metrics, before, versions))
+        metrics.update(status=DONE, files=[done[name] for name in FILES], versions=versions)
+        entry = RunEntry(
+            run.manifest,
+            DONE,
+            metrics,
+            before,
+            versions,
+            rules=results,
+            files=done["loaded"],
+            tables_left=tables_left(warehouse, FEATURE_TABLES, {}),
+        )
+        write_run(warehouse, entry)
 
 
 def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) -> None:
@@ -133,17 +146,18 @@ def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) ->
         )
 
 
-def _write_files(run: Run, files: Files, batch: EventBatch) -> None:
-    """Add the file versions that the ledger does not have."""
+def _new_files(run: Run, files: Files, batch: EventBatch) -> list[LoadedFile]:
+    """The file versions that no complete run has."""
     known = known_versions(run.warehouse, DATASETS)
-    rows = []
+    new = []
     for dataset, some in files.items():
         for file in some:
             version = (dataset, file.path, file.size, file.modified_at)
             counts = batch.files.get((dataset, file.path), FileCounts())
             if version not in known:
-                rows.append((*version, run.run_id, counts.records, _micros(counts.first_day), _micros(counts.last_day)))
-    add_files(run.warehouse, rows)
+                days = _micros(counts.first_day), _micros(counts.last_day)
+                new.append(LoadedFile(*version, counts.records, *days))
+    return new
 
 
 def _micros(day: date | None) -> int | None:
@@ -165,8 +179,8 @@ def _refused(run: Run, batch: EventBatch, reason: str) -> QualityGateError:
 
 
 def _record_failure(run: Run, batch: EventBatch, error: LakehouseError) -> None:
-    write_rule_results(batch.stage, rule_results(batch, _rules(run)))
-    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, str(error)))
+    results = rule_results(batch, _rules(run))
+    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, str(error), results))
 
 
 def _rules(run: Run) -> dict[str, Mapping[str, Rule]]:

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from etl_lib.arguments import Scope
 from etl_lib.damaged import without_set_aside
 from etl_lib.landing import LandingFile, collected_by, landing_files, unread
+from etl_lib.ledger import loaded_files
 from etl_lib.run import Run
-from etl_lib.schemas import ETL_FILES
 from etl_lib.together import together
 
 DATASETS = ("orders", "users", "products")
@@ -31,9 +31,9 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
 
     if not locations:
         return {}
-    listings = dict(zip(locations, together(*(partial(listed, *each) for each in locations.items())), strict=True))
+    listings = together(**{name: partial(listed, name, location) for name, location in locations.items()})
     files = reduce(DataFrame.unionByName, listings.values())
-    found = collected_by(_wanted(scope, files, run.warehouse.read(ETL_FILES)), F.col("dataset"))
+    found = collected_by(_wanted(scope, files, loaded_files(run.warehouse)), F.col("dataset"))
     without = [name for name in locations if name not in found and name not in run.settings.sources.pulled]
     matched = {*locations} - {*without} | _with_files(listings[name] for name in without)
     run.metrics["unmatched"] = {name: location for name, location in locations.items() if name not in matched}

@@ -179,7 +179,7 @@ def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
 
 
 def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
-    """The `files` whose dataset, path, size and modification time are not among the `loaded` ones (etl_files)."""
+    """The `files` whose dataset, path, size and modification time are not among the `loaded` ones (LoadedFile)."""
     versions = loaded.select(
         "dataset",
         F.col("path").alias("source_file"),

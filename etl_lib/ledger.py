@@ -1,29 +1,72 @@
-"""The ledger: which runs there were, which files they loaded, how the rules fared. Written last."""
+"""The ledger: which runs there were, which files they loaded, how the rules fared. One row a run, written last."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
+from etl_lib import RELEASE
 from etl_lib.batch import Counted
 from etl_lib.local_rows import local_rows
 from etl_lib.rules import STRUCTURAL_OF, Rule
-from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, PUBLISHED_TABLES, Table
+from etl_lib.schemas import (
+    ETL_PUBLISHES,
+    ETL_RUNS,
+    LOADED_FILE,
+    PUBLISHED_TABLES,
+    RULE_RESULT,
+    SCHEMAS,
+    Table,
+)
 from etl_lib.sinks.relations import Publish
-from etl_lib.stage import FILE, NO_RECORDS, Manifest, SetAside, Stage
+from etl_lib.stage import LoadedFile, Manifest, SetAside
 from etl_lib.warehouse import Warehouse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FILE_TIMES = ("modified_at", "min_version_at", "max_version_at")
 
 DONE, PLANNED, APPLYING, FAILED, UNDONE = "done", "planned", "applying", "failed", "undone"
+
+# What of etl_runs is written as it is; times come as texts and numbers, so that no clock of this machine has a part.
+_WRITTEN = f"""
+    run_id STRING, job STRING, status STRING, arguments ARRAY<STRING>, started STRING, outcomes MAP<STRING, BIGINT>,
+    metrics STRING, versions_before MAP<STRING, BIGINT>, versions_after MAP<STRING, BIGINT>, message STRING,
+    loaded ARRAY<{LOADED_FILE.replace("TIMESTAMP", "BIGINT")}>, rules ARRAY<{RULE_RESULT}>,
+    tables_left MAP<STRING, STRUCT<version: BIGINT, rows: BIGINT>>, release STRING, schemas STRING"""
+
+
+@dataclass(frozen=True)
+class RuleResult:
+    """How one rule fared in one run; `check` is that of a rule of the configuration."""
+
+    dataset: str
+    rule: str
+    severity: str
+    checked: int
+    failed: int
+    samples: Sequence[str]
+    check: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when what the rule says changes: its check and severity, or the release whose code it is."""
+        says = (self.rule, RELEASE) if self.check is None else (self.check, self.severity)
+        return sha256("\n".join(says).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class TableLeft:
+    """A table as a run left it; `rows` where the run counts them."""
+
+    version: int
+    rows: int | None
 
 
 @dataclass(frozen=True)
@@ -36,34 +79,57 @@ class RunEntry:
     versions_before: Mapping[str, int]
     versions_after: Mapping[str, int]
     message: str | None = None
+    rules: Sequence[RuleResult] = ()
+    files: Sequence[LoadedFile] = ()
+    """The versions of landing files that count as loaded, once the run is done."""
+    tables_left: Mapping[str, TableLeft] = field(default_factory=dict)
+    """The tables that the next run need not look at, if they are still so."""
 
 
 def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> None:
     """Write the one row of a run; `again` replaces the row of a plan that is now applied, or of a first try."""
     manifest = entry.manifest
-    values = [
-        (
-            manifest.run_id,
-            manifest.job,
-            entry.status,
-            list(manifest.arguments),
-            manifest.started_at,
-            dict(entry.metrics.get("outcomes", {})),
-            json.dumps(entry.metrics),
-            dict(entry.versions_before),
-            dict(entry.versions_after),
-            entry.message,
-        )
-    ]
-    columns = (
-        "run_id STRING, job STRING, status STRING, arguments ARRAY<STRING>, started STRING, "
-        "outcomes MAP<STRING, BIGINT>, metrics STRING, versions_before MAP<STRING, BIGINT>, "
-        "versions_after MAP<STRING, BIGINT>, message STRING"
+    values = (
+        manifest.run_id,
+        manifest.job,
+        entry.status,
+        list(manifest.arguments),
+        manifest.started_at,
+        dict(entry.metrics.get("outcomes", {})),
+        json.dumps(entry.metrics),
+        dict(entry.versions_before),
+        dict(entry.versions_after),
+        entry.message,
+        [asdict(file) for file in entry.files],
+        [_result_row(result) for result in entry.rules],
+        {name: asdict(left) for name, left in entry.tables_left.items()},
+        RELEASE,
+        SCHEMAS,
     )
-    row = local_rows(warehouse.spark, values, columns).withColumns(
-        {"started_at": F.col("started").cast("timestamp"), "ended_at": F.current_timestamp()}
+    row = local_rows(warehouse.spark, [values], _WRITTEN).withColumns(
+        {
+            "started_at": F.col("started").cast("timestamp"),
+            "ended_at": F.current_timestamp(),
+            "files": F.transform("loaded", _loaded_file),
+        }
     )
-    _write(warehouse, ETL_RUNS, row, manifest.run_id, again=again)
+    columns = row.select(*ETL_RUNS.column_names)
+    if again:
+        warehouse.overwrite(ETL_RUNS, columns, F.col("run_id") == manifest.run_id)
+    else:
+        warehouse.append(ETL_RUNS, columns)
+
+
+def _result_row(result: RuleResult) -> dict[str, Any]:
+    row = asdict(result) | {"samples": list(result.samples), "fingerprint": result.fingerprint}
+    del row["check"]
+    return row
+
+
+def _loaded_file(file: Column) -> Column:
+    times = {"modified_at", "min_version_at", "max_version_at"}
+    names = [item.name for item in fields(LoadedFile)]
+    return F.struct(*((F.timestamp_micros(file[n]) if n in times else file[n]).alias(n) for n in names))
 
 
 def planned_versions(warehouse: Warehouse, job: str, run_id: str) -> dict[str, int] | None:
@@ -85,56 +151,79 @@ def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[s
     return {row["name"]: row["version"] for row in found}
 
 
-def left_by_last_run(warehouse: Warehouse) -> dict[str, dict[str, int]]:
-    """What the last complete run told of the tables in its metrics, by name; empty before the first."""
-    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE)
-    told = done.agg(F.max_by(F.get_json_object("metrics", "$.tables"), "ended_at")).collect()[0][0]
-    left: dict[str, dict[str, int]] = json.loads(told or "{}")
-    return left
+@dataclass(frozen=True)
+class Ledger:
+    """What the ledger said when it was looked at."""
+
+    tables: Mapping[str, TableLeft] = field(default_factory=dict)
+    """As the last complete runs left them, by name, those declared as they are now."""
+    has_open: bool = False
+    """Whether a run or a restore was begun and not ended."""
+    releases: frozenset[str] = frozenset()
+    """Those that wrote into it."""
 
 
-def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
-    """How many rows PUBLISHED_TABLES have at these versions, by name.
+def look_at(warehouse: Warehouse) -> Ledger:
+    """One small query, since every run begins with it."""
+    is_done = F.col("status") == DONE
+    left = F.explode_outer(F.when(is_done & (F.col("schemas") == SCHEMAS), F.col("tables_left")))
+    told = warehouse.read(ETL_RUNS).select("status", "release", "ended_at", left.alias("name", "left"))
+    found = told.groupBy("name").agg(
+        F.max_by("left", "ended_at").alias("left"),
+        F.bool_or(F.col("status") == APPLYING).alias("has_open"),
+        F.collect_set("release").alias("releases"),
+    )
+    rows = found.collect()
+    return Ledger(
+        {row["name"]: TableLeft(*row["left"]) for row in rows if row["name"] is not None},
+        any(row["has_open"] for row in rows),
+        frozenset(release for row in rows for release in row["releases"]),
+    )
 
-    A table at version 0 was only created, and one that is as the last run left it has so many rows as that told; the
-    others are counted.
+
+def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str, TableLeft]) -> dict[str, int]:
+    """How many rows the tables have at these versions, by name.
+
+    A table at version 0 was only created, and one that is as a run left it has so many rows as that told; the others
+    are counted.
     """
     known = {name: 0 for name, version in versions.items() if version == 0}
-    known |= {
-        name: left[name]["rows_after"]
-        for name, version in versions.items()
-        if name in left and left[name].get("version_after") == version
-    }
-    return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name not in known])
+    for name, version in versions.items():
+        told = left.get(name)
+        if told is not None and told.version == version and told.rows is not None:
+            known[name] = told.rows
+    return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name in versions.keys() - known.keys()])
 
 
-def write_files(stage: Stage) -> None:
-    """Add the files that this stage read and the ledger does not have; none for a run that marks none as done."""
-    read = stage.rows.where(F.col("dataset") != "run")
-    is_record = ~F.col("outcome").isin(*NO_RECORDS)
-    is_valid = is_record & (F.col("outcome") != "rejected")
-    files = (
-        read.groupBy("dataset", F.col("source_file").alias("path"))
-        .agg(
-            F.max(F.when(F.col("outcome") == FILE, F.col("source_size"))).alias("size"),
-            F.max(F.when(F.col("outcome") == FILE, F.col("source_modified_at"))).alias("modified_at"),
-            F.count_if(is_record).alias("records"),
-            F.min(F.when(is_valid, F.col("version_at"))).alias("min_version_at"),
-            F.max(F.when(is_valid, F.col("version_at"))).alias("max_version_at"),
-        )
-        .where(F.col("size").isNotNull())  # has a row of its own, by which it was marked
-        .withColumn("run_id", F.lit(stage.run_id))
-        .select(*ETL_FILES.column_names)
-    )
-    new = files.join(stage.warehouse.read(ETL_FILES).select(*ETL_FILES.key), list(ETL_FILES.key), "left_anti")
-    found = new.withColumns({name: F.unix_micros(name) for name in _FILE_TIMES}).collect()
-    add_files(stage.warehouse, [tuple(row) for row in found])
+def rows_after(
+    warehouse: Warehouse, rows: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
+) -> dict[str, int]:
+    """How many rows the tables have after this run, by name, when `rows` were there at the versions `before`.
+
+    Known of a table that this run alone has changed since then, by what Delta said of each write; else counted.
+    """
+    known = {}
+    for name, there in rows.items():
+        grown = warehouse.grown.get(name, 0)
+        if grown is not None and after[name] == before[name] + warehouse.commits[name]:
+            known[name] = there + grown
+    return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name in rows.keys() - known.keys()])
 
 
-def add_files(warehouse: Warehouse, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Append rows of etl_files, whose times are in microseconds since the epoch; without any nothing is committed."""
-    if rows:
-        append_values(warehouse, ETL_FILES, rows)
+def loaded_files(warehouse: Warehouse) -> DataFrame:
+    """The versions of landing files that done runs loaded: the fields of LoadedFile.
+
+    As many rows as runs that entered it, for a key that is only looked for.
+    """
+    # Not by a filter, for which Delta would look at the statistics of its few small files.
+    of_done = F.when(F.col("status") == DONE, F.col("files"))
+    return warehouse.read(ETL_RUNS).select(F.explode(of_done).alias("file")).select("file.*")
+
+
+def tables_left(warehouse: Warehouse, tables: Sequence[Table], rows: Mapping[str, int]) -> dict[str, TableLeft]:
+    """The tables as they are now, where Spark need not be asked for that; but etl_runs, which is written after it."""
+    versions = warehouse.versions_on_disk(table for table in tables if table is not ETL_RUNS)
+    return {name: TableLeft(version, rows.get(name)) for name, version in versions.items()}
 
 
 def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
@@ -148,7 +237,7 @@ def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, 
 
 def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:
     """The (dataset, path, size, microseconds of modified_at) that the ledger has of some datasets."""
-    loaded = warehouse.read(ETL_FILES).where(F.col("dataset").isin(list(datasets)))
+    loaded = loaded_files(warehouse).where(F.col("dataset").isin(list(datasets)))
     found = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
     return {(row[0], row[1], row[2], row[3]) for row in found}
 
@@ -161,46 +250,16 @@ def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
     return [SetAside(**file) for row in texts for file in json.loads(row["told"])]
 
 
-@dataclass(frozen=True)
-class RuleResult:
-    """How one rule fared in one run."""
-
-    dataset: str
-    rule: str
-    severity: str
-    checked: int
-    failed: int
-    samples: Sequence[str]
-
-
 def rule_results(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> list[RuleResult]:
     """Every rule of every dataset that had input, also those that nothing broke."""
     results = []
     for dataset, counts in batch.datasets.items():
-        named = [(name, "reject") for name in STRUCTURAL_OF[dataset]]
-        named += [(name, rule.severity) for name, rule in rules[dataset].items()]
-        for name, severity in named:
+        named: list[tuple[str, str, str | None]] = [(name, "reject", None) for name in STRUCTURAL_OF[dataset]]
+        named += [(name, rule.severity, rule.check) for name, rule in rules[dataset].items()]
+        for name, severity, check in named:
             samples = batch.samples.get((dataset, name), [])
-            results.append(RuleResult(dataset, name, severity, counts.records, counts.rules[name], samples))
+            results.append(RuleResult(dataset, name, severity, counts.records, counts.rules[name], samples, check))
     return results
-
-
-def write_rule_results(stage: Stage, results: Sequence[RuleResult], *, again: bool = False) -> None:
-    """Write the results of a run; `again` replaces those of a first try."""
-    values = [(r.dataset, r.rule, r.severity, r.checked, r.failed, list(r.samples)) for r in results]
-    columns = "dataset STRING, rule STRING, severity STRING, checked BIGINT, failed BIGINT, samples ARRAY<STRING>"
-    rows = local_rows(stage.warehouse.spark, values, columns).withColumns(
-        {"run_id": F.lit(stage.run_id), "checked_at": F.current_timestamp()}
-    )
-    _write(stage.warehouse, DQ_RESULTS, rows, stage.run_id, again=again)
-
-
-def _write(warehouse: Warehouse, table: Table, rows: DataFrame, run_id: str, *, again: bool) -> None:
-    columns = rows.select(*table.column_names)
-    if again:
-        warehouse.overwrite(table, columns, F.col("run_id") == run_id)
-    else:
-        warehouse.append(table, columns)
 
 
 COMPLETE, DIFFERS = "complete", "differs"

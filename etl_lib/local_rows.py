@@ -44,3 +44,9 @@ def _of_characters(value: Any) -> Any:
 def held(rows: DataFrame) -> DataFrame:
     """These rows as values in the plan of each query; for few, as they pass through the driver."""
     return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema)
+
+
+def held_if_any(rows: DataFrame) -> list[DataFrame]:
+    """These rows, held, in a list; without any the list is empty."""
+    found = rows.toArrow()
+    return [rows.sparkSession.createDataFrame(found, rows.schema)] if found.num_rows else []

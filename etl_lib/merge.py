@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import date
+from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -33,15 +34,26 @@ def merge(
     *,
     on: str,
     clauses: Sequence[str],
-) -> None:
-    """Run one MERGE of `source` (alias s, one row a key) into `table` (alias t)."""
+) -> int | None:
+    """Run one MERGE of `source` (alias s, one row a key) into `table` (alias t); gives how many rows it inserted, None
+    where Delta does not say.
+    """
+    told: dict[str, Any] = {}
+
+    def write() -> int | None:
+        found = warehouse.spark.sql(statement).collect()
+        told.update(found[0].asDict() if found else {})
+        inserted, deleted = told.get("num_inserted_rows"), told.get("num_deleted_rows")
+        return None if inserted is None or deleted is None else inserted - deleted
+
     view = f"merge_source_{table.name}"  # two tables may be merged into at the same time
     source.createOrReplaceTempView(view)
     try:
         statement = f"MERGE INTO {warehouse.name(table)} AS t USING {view} AS s ON {on} {' '.join(clauses)}"
-        warehouse.commit(table, lambda: warehouse.spark.sql(statement).collect())
+        warehouse.commit(table, write)
     finally:
         warehouse.spark.catalog.dropTempView(view)
+    return told.get("num_inserted_rows")
 
 
 def inserting(clauses: Sequence[str]) -> list[str]:

@@ -41,5 +41,5 @@ def _made_since(warehouse: Warehouse, micros: int) -> list[str]:
         detail = warehouse.spark.sql(f"DESCRIBE DETAIL {warehouse.name(table)}")
         return int(detail.select(F.unix_micros("createdAt")).collect()[0][0])
 
-    found = zip(SALES_TABLES, together(*(partial(made, table) for table in SALES_TABLES)), strict=True)
-    return [table.name for table, at in found if at > micros]
+    found = together(**{table.name: partial(made, table) for table in SALES_TABLES})
+    return [name for name, at in found.items() if at > micros]

@@ -89,6 +89,11 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
         return
     warehouse = batch.stage.warehouse
     rejected = rejected_records(batch.stage, rules)
+    source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
+    on = "t.record_id = s.record_id"
+    if not warehouse.versions_on_disk([QUARANTINE]).get(QUARANTINE.name, 1):  # it was only made
+        merge(warehouse, QUARANTINE, source, on=on, clauses=[insert_all(QUARANTINE)])
+        return
     as_it_is = f"({_SETTLED} OR t.reasons <=> s.reasons AND t.status <> '{REPLAYED}')"
     there = warehouse.read(QUARANTINE).alias("t")
     met = rejected.alias("s").join(there, F.expr("t.record_id = s.record_id"), "left")
@@ -103,9 +108,8 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
         "t.last_run_id = s.last_run_id, t.status = s.status",
         insert_all(QUARANTINE),
     ]
-    source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
     needed = clauses if found["changed"] else inserting(clauses)
-    merge(warehouse, QUARANTINE, source, on="t.record_id = s.record_id", clauses=needed)
+    merge(warehouse, QUARANTINE, source, on=on, clauses=needed)
 
 
 def settle_replays(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> None:

@@ -109,13 +109,8 @@ def _carry_out(run: Run, manifest: Manifest, planned: Restore, before: Mapping[s
         told["tables"] = len(planned.versions)
         for name, version in planned.versions.items():
             _restore_table(warehouse, _named(name), version)
-    with step("forget_files") as told:
-        told["files"] = planned.files
-        # Written anew as a whole: with deletion vectors Delta 4.2.0 cannot delete from a table with a column `path`.
-        kept = warehouse.read(ETL_FILES).where(~F.col("run_id").isin(list(planned.undone_runs)))
-        warehouse.overwrite(ETL_FILES, kept, F.lit(True))
     with step("undone_runs") as told:
-        told["runs"] = len(planned.undone_runs)
+        told.update(runs=len(planned.undone_runs), files=planned.files)
         _mark_undone(warehouse, planned.undone_runs, f"undone by {manifest.run_id}")
     with step("ledger"):
         after = warehouse.versions(map(_named, planned.versions))
@@ -130,13 +125,16 @@ def _restore_table(warehouse: Warehouse, table: Table, version: int) -> None:
 
 
 def _mark_undone(warehouse: Warehouse, run_ids: Collection[str], message: str) -> None:
-    """Give the runs the status under which no later run finishes or applies them; also those that have no row yet."""
+    """Give the runs the status under which no later run finishes or applies them, and take their files away; also
+    those that have no row yet.
+    """
     for manifest in cut_off_runs(warehouse):
         if manifest.run_id in run_ids:
             write_run(warehouse, RunEntry(manifest, UNDONE, {}, manifest.versions, {}, message), again=True)
     marked = local_rows(warehouse.spark, [(found,) for found in run_ids], "run_id STRING")
-    source = marked.withColumns({"status": F.lit(UNDONE), "message": F.lit(message)})
-    changed = "WHEN MATCHED THEN UPDATE SET t.status = s.status, t.message = s.message"
+    files = F.array().cast(ETL_RUNS.schema["files"].dataType)
+    source = marked.withColumns({"status": F.lit(UNDONE), "message": F.lit(message), "files": files})
+    changed = "WHEN MATCHED THEN UPDATE SET t.status = s.status, t.message = s.message, t.files = s.files"
     merge(warehouse, ETL_RUNS, source, on="t.run_id = s.run_id", clauses=[changed])
 
 

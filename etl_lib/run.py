@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cached_property
 from secrets import token_hex
 from typing import Any, TextIO
 
@@ -21,8 +20,9 @@ from etl_lib.config import Settings
 from etl_lib.disks import full_disk_message
 from etl_lib.errors import DiskFullError, LakehouseError, PlanError, WarehouseBusyError
 from etl_lib.faults import reach
-from etl_lib.ledger import DONE, FAILED, left_by_last_run
+from etl_lib.ledger import DONE, FAILED, Ledger
 from etl_lib.lock import warehouse_lock
+from etl_lib.opening import open_tables
 from etl_lib.report import print_json, write_metrics
 from etl_lib.rules import RuleBook
 from etl_lib.schemas import Table
@@ -56,17 +56,14 @@ class Run:
     spark: SparkSession
     warehouse: Warehouse
     manifest: Manifest
+    ledger: Ledger
+    """What the ledger said at the start."""
     metrics: dict[str, Any] = field(default_factory=dict)
 
     @property
     def run_id(self) -> str:
         """The id of this run."""
         return self.manifest.run_id
-
-    @cached_property
-    def left(self) -> dict[str, dict[str, int]]:
-        """What the last complete run left of each table: `rows_after` and `version_after` by name."""
-        return left_by_last_run(self.warehouse)
 
 
 @contextmanager
@@ -112,9 +109,9 @@ def open_run(
                 spark = open_session(settings.spark)
             warehouse = Warehouse(spark, settings.warehouse)
             with step("tables"), light_queries(spark):
-                warehouse.create(job.tables)
+                ledger = open_tables(warehouse, job.tables)
             try:
-                yield Run(settings, arguments, rules, spark, warehouse, manifest, metrics)
+                yield Run(settings, arguments, rules, spark, warehouse, manifest, ledger, metrics)
             finally:
                 metrics["commit_retries"] = warehouse.collisions.total()
     except LakehouseError as error:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import cast
 
 from pyspark.sql.types import StructType
@@ -46,6 +47,17 @@ class Table:
     def column_names(self) -> list[str]:
         """The declared columns in their order, for the `select` that ends a transformation."""
         return self.schema.names
+
+
+@dataclass(frozen=True)
+class View:
+    """What is read of another table: `query` is SQL in which `{source}` stands for that table's name."""
+
+    name: str
+    grain: str
+    key: tuple[str, ...]
+    source: Table
+    query: str
 
 
 FACT_SALES = Table(
@@ -119,32 +131,50 @@ QUARANTINE = Table(
         status STRING NOT NULL, payload STRING""",
 )
 
-DQ_RESULTS = Table(
-    name="dq_results",
-    grain="one rule in one run, also when nothing broke it",
-    key=("run_id", "dataset", "rule"),
-    columns="""
-        run_id STRING NOT NULL, dataset STRING NOT NULL, rule STRING NOT NULL, severity STRING NOT NULL,
-        checked BIGINT NOT NULL, failed BIGINT NOT NULL, samples ARRAY<STRING>, checked_at TIMESTAMP NOT NULL""",
-)
+LOADED_FILE = """STRUCT<dataset: STRING, path: STRING, size: BIGINT, modified_at: TIMESTAMP, records: BIGINT,
+        min_version_at: TIMESTAMP, max_version_at: TIMESTAMP>"""
+RULE_RESULT = """STRUCT<dataset: STRING, rule: STRING, severity: STRING, checked: BIGINT, failed: BIGINT,
+        samples: ARRAY<STRING>, fingerprint: STRING>"""
 
 ETL_RUNS = Table(
     name="etl_runs",
     grain="one run that had something to do",
     key=("run_id",),
-    columns="""
+    columns=f"""
         run_id STRING NOT NULL, job STRING NOT NULL, status STRING NOT NULL, arguments ARRAY<STRING>,
         started_at TIMESTAMP NOT NULL, ended_at TIMESTAMP NOT NULL, outcomes MAP<STRING, BIGINT>, metrics STRING,
-        versions_before MAP<STRING, BIGINT>, versions_after MAP<STRING, BIGINT>, message STRING""",
+        versions_before MAP<STRING, BIGINT>, versions_after MAP<STRING, BIGINT>, message STRING,
+        files ARRAY<{LOADED_FILE}>, rules ARRAY<{RULE_RESULT}>,
+        tables_left MAP<STRING, STRUCT<version: BIGINT, rows: BIGINT>>, release STRING NOT NULL,
+        schemas STRING NOT NULL""",
 )
 
-ETL_FILES = Table(
+ETL_FILES = View(
     name="etl_files",
-    grain="one version of one landing file that was loaded",
+    grain="one version of one landing file that was loaded; by the first of several runs that overlapped",
     key=("dataset", "path", "size", "modified_at"),
-    columns="""
-        dataset STRING NOT NULL, path STRING NOT NULL, size BIGINT NOT NULL, modified_at TIMESTAMP NOT NULL,
-        run_id STRING NOT NULL, records BIGINT NOT NULL, min_version_at TIMESTAMP, max_version_at TIMESTAMP""",
+    source=ETL_RUNS,
+    query="""
+        SELECT file.dataset, file.path, file.size, file.modified_at, run_id, file.records, file.min_version_at,
+            file.max_version_at
+        FROM (
+            SELECT file, run_id, row_number() OVER (
+                PARTITION BY file.dataset, file.path, file.size, file.modified_at ORDER BY ended_at, run_id) AS nth
+            FROM (SELECT explode(files) AS file, run_id, ended_at FROM {source} WHERE status = 'done'))
+        WHERE nth = 1""",
+)
+
+DQ_RESULTS = View(
+    name="dq_results",
+    grain="one rule in one run, also when nothing broke it",
+    key=("run_id", "dataset", "rule"),
+    source=ETL_RUNS,
+    query="""
+        SELECT run_id, result.dataset, result.rule, result.severity, result.checked, result.failed, result.samples,
+            result.fingerprint, checked_at
+        FROM (
+            SELECT run_id, explode(rules) AS result, ended_at AS checked_at
+            FROM {source} WHERE status NOT IN ('planned', 'applying'))""",
 )
 
 ETL_PULLS = Table(
@@ -214,7 +244,7 @@ ETL_EVENTS = Table(
         row BIGINT NOT NULL""",
 )
 
-_LEDGER = (QUARANTINE, DQ_RESULTS, ETL_RUNS, ETL_FILES)
+_LEDGER = (QUARANTINE, ETL_RUNS)
 
 ORDER_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES, *_LEDGER, ETL_STAGE)
 """The tables of the orders job."""
@@ -225,3 +255,8 @@ PUBLISHED_TABLES = (*SALES_TABLES, QUARANTINE)
 FEATURE_TABLES = (VALUE_PROP_FEATURES, *_LEDGER, ETL_EVENTS)
 """The tables of the value-props job."""
 ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS, ETL_PUBLISHES)
+VIEWS = (ETL_FILES, DQ_RESULTS)
+"""What a reader finds beside the tables: in a catalog by name, and in jobs/query.py."""
+
+SCHEMAS = sha256(repr([(table.name, table.columns, table.partition) for table in ALL_TABLES]).encode()).hexdigest()[:16]
+"""Tells these declarations from those of another state of the project."""

@@ -43,6 +43,9 @@ LIGHT = {
 """Settings for queries over little data: to compile each and to plan it again costs more than it saves, and without
 planning again a cluster's 200 partitions would each be a task."""
 
+HELD = {"spark.databricks.delta.merge.materializeSource": "none"}
+"""Settings for the MERGEs of a stage that is held: they need no copy of its rows, which are values in their plan."""
+
 
 def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
     """The active session if there is one, else one that is built with `spark_settings`.
@@ -81,17 +84,17 @@ def submitted_options() -> SparkConf:
 
 
 @contextmanager
-def light_queries(spark: SparkSession, *, when: bool = True) -> Iterator[None]:
-    """Put `LIGHT` in force where the session allows it, and what was there before at the end; else change nothing."""
+def light_queries(spark: SparkSession, *, when: bool = True, settings: Mapping[str, str] = LIGHT) -> Iterator[None]:
+    """Put settings in force where the session allows it, and what was there before at the end; else change nothing."""
     if not when:
         yield
         return
-    before = {name: spark.conf.get(name, None) for name in LIGHT}
-    refused = settings_not_in_force(spark, LIGHT)
+    before = {name: spark.conf.get(name, None) for name in settings}
+    refused = settings_not_in_force(spark, settings)
     try:
         yield
     finally:
-        for name in LIGHT.keys() - refused.keys():
+        for name in settings.keys() - refused.keys():
             if (value := before[name]) is None:
                 spark.conf.unset(name)  # back to Spark's own
             else:

@@ -45,6 +45,21 @@ class SetAside:
 
 
 @dataclass(frozen=True)
+class LoadedFile:
+    """A version of a landing file with the number of its records and the first and last version of an order among
+    them; times in microseconds since the epoch.
+    """
+
+    dataset: str
+    path: str
+    size: int
+    modified_at: int
+    records: int
+    min_version_at: int | None
+    max_version_at: int | None
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What finishing a run needs to know of its start."""
 
@@ -149,10 +164,10 @@ def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
     return _manifest(found[0]["raw"])
 
 
-def nothing_cut_off(warehouse: Warehouse) -> bool:
+def all_closed(warehouse: Warehouse) -> bool:
     """Whether every staged run and every restore has an entry that is no longer open.
 
-    One small query, since every run begins with it; what is not complete is then looked at by `unfinished` and others.
+    One small query; what is not complete is then looked at by `unfinished` and others.
     """
     entries = warehouse.read(ETL_RUNS).select("run_id", "status")
     staged = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", F.lit(None).cast("string"))

@@ -18,6 +18,7 @@ from etl_lib.dimensions import DIMENSIONS
 from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
 from etl_lib.landing import FirstLine, LandingFile, first_lines, is_blank
+from etl_lib.ledger import known_versions
 from etl_lib.little import is_held, size_columns
 from etl_lib.observed import records_read
 from etl_lib.order_records import parse_orders
@@ -41,7 +42,7 @@ def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile
         for dataset, (columns, _) in CSV.items()
         if dataset in files
     }
-    marked = files if scope.marks_files else {}
+    marked = _to_mark(run, files) if scope.full else files if scope.marks_files else {}
     marks = [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
     batch = stage_records(run, read, scope, marks)
     for dataset, names in extra.items():
@@ -60,16 +61,26 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
         observed = records.observe(counted[dataset], _record_count(records), *size_columns())
         return staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id)
 
-    versions, *parts = together(
-        partial(run.warehouse.versions, PUBLISHED_TABLES), *(partial(part, *records) for records in read.items())
+    parts = together(
+        versions=partial(run.warehouse.versions, PUBLISHED_TABLES),
+        **{dataset: partial(part, dataset, records) for dataset, records in read.items()},
     )
-    run.manifest = replace(run.manifest, versions=versions)
-    stage = write_stage(run.warehouse, run.manifest, [*marks, *parts])
+    run.manifest = replace(run.manifest, versions=parts.pop("versions"))
+    stage = write_stage(run.warehouse, run.manifest, [*marks, *parts.values()])
     batch = count_batch(replace(stage, is_held=is_held(counted.values())), run.settings)
     for dataset, observation in counted.items():
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)
     return batch
+
+
+def _to_mark(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, list[LandingFile]]:
+    """Of all files those that no complete run has loaded as they are."""
+    known = known_versions(run.warehouse, list(files))
+    return {
+        dataset: [file for file in some if (dataset, file.path, file.size, file.modified_at) not in known]
+        for dataset, some in files.items()
+    }
 
 
 def _read(run: Run, dataset: str, files: Sequence[LandingFile], first: Mapping[str, FirstLine]) -> DataFrame:

@@ -12,13 +12,13 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
-def together(*steps: Callable[[], Any]) -> list[Any]:
-    """Take all steps at once and give their results in order.
+def together(**steps: Callable[[], Any]) -> dict[str, Any]:
+    """Take all steps at once and give their results by name.
 
     An error is raised when all have ended: that of the first step that failed. The others are logged.
     """
     with ThreadPoolExecutor(len(steps)) as pool:
-        begun = [pool.submit(copy_context().run, step) for step in steps]
-    for error in [error for step in begun if (error := step.exception())][1:]:
+        begun = {name: pool.submit(copy_context().run, step) for name, step in steps.items()}
+    for error in [error for step in begun.values() if (error := step.exception())][1:]:
         log.error("another step failed at the same time", reason=f"{type(error).__name__}: {error}")
-    return [step.result() for step in begun]
+    return {name: step.result() for name, step in begun.items()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeVar
 
 from pyspark.errors import AnalysisException
@@ -17,12 +19,13 @@ from pyspark.sql.types import DataType, StructType
 from etl_lib.commits import commit
 from etl_lib.errors import ConfigError, SchemaError
 from etl_lib.lock import local_folder
-from etl_lib.schemas import Table
+from etl_lib.schemas import Table, View
 
 Answer = TypeVar("Answer")
 
 _CATALOG = "catalog:"
 _COMMIT = re.compile(r"[0-9]{20}\.json")
+_ROWS = ("numOutputRows", "numDeletedRows", "numCopiedRows")
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", re.ASCII)
 
 
@@ -34,8 +37,10 @@ class Warehouse:
     location: str
     collisions: Counter[str] = field(default_factory=Counter, compare=False)
     """How often a commit had to be tried again, by table."""
-    written: set[str] = field(default_factory=set, compare=False)
-    """The names of the tables into which this process has committed."""
+    commits: Counter[str] = field(default_factory=Counter, compare=False)
+    """How many writes this process has made, by table."""
+    grown: dict[str, int | None] = field(default_factory=dict, compare=False)
+    """By how many rows they have changed a table, None where nobody knows."""
 
     def __post_init__(self) -> None:
         """Refuse a location that SQL cannot name: neither a path without `${` nor `catalog:` with a plain name."""
@@ -56,7 +61,7 @@ class Warehouse:
         """Whether a run has the warehouse to itself: on this machine's disk, not on an object store or in a catalog."""
         return local_folder(self.location) is not None
 
-    def name(self, table: Table) -> str:
+    def name(self, table: Table | View) -> str:
         """The table as SQL names it, quoted."""
         if self.is_catalog:
             parts = [*self.location.removeprefix(_CATALOG).split("."), table.name]
@@ -94,15 +99,23 @@ class Warehouse:
                 f"Spark {self.spark.version} has no Delta Lake on its class path: "
                 "start the job with ./spark-submit.sh, or give the cluster Delta 4.2.0 for Spark 4.1"
             ) from error
-        found = self.read(table).schema
-        if added := _absent_nullable(table.schema, found):
-            # The table was made by an earlier release; its rows have NULL there.
+        if added := _absent_nullable(table.schema, self.read(table).schema):
             self.spark.sql(f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})")
-            found = self.read(table).schema
-        return [f"{table.name}.{difference}" for difference in _differences(table.schema, found)]
+        return self.differences(table)
 
-    def read(self, table: Table, versions: Mapping[str, int] | None = None) -> DataFrame:
+    def differences(self, table: Table) -> list[str]:
+        """How a table differs from its declared columns."""
+        return [f"{table.name}.{difference}" for difference in _differences(table.schema, self.read(table).schema)]
+
+    def create_view(self, view: View) -> None:
+        """Make a view known by name, in a catalog: a path has no place for one."""
+        query = view.query.format(source=self.name(view.source))
+        self.spark.sql(f'CREATE OR REPLACE VIEW {self.name(view)} COMMENT "{view.grain}" AS {query}')
+
+    def read(self, table: Table | View, versions: Mapping[str, int] | None = None) -> DataFrame:
         """The table as it is now, or at its version among `versions` (by table name) if it has one there."""
+        if isinstance(table, View):
+            return self.spark.sql(table.query.format(source=self.name(table.source)))
         if versions is None or table.name not in versions:
             return self.spark.table(self.name(table))
         return self.spark.sql(f"SELECT * FROM {self.name(table)} VERSION AS OF {versions[table.name]:d}")  # noqa: S608
@@ -123,20 +136,38 @@ class Warehouse:
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Add rows to a table, in one commit."""
-        self.commit(table, lambda: rows.writeTo(self.name(table)).append())
+        self.commit(table, lambda: self._written(table, rows.writeTo(self.name(table)).append))
 
     def overwrite(self, table: Table, rows: DataFrame, where: Column) -> None:
         """Put `rows` in the place of those for which `where` holds, in one commit."""
-        self.commit(table, lambda: rows.writeTo(self.name(table)).overwrite(where))
+        self.commit(table, lambda: self._written(table, lambda: rows.writeTo(self.name(table)).overwrite(where)))
 
     def remove(self, table: Table, where: Column) -> None:
         """Remove the rows for which `where` holds, in one commit."""
         self.overwrite(table, self.read(table).limit(0), where)
 
+    def _written(self, table: Table, write: Callable[[], None]) -> int | None:
+        """Do a write; gives by how many rows it has changed the table, where the log on this disk says so."""
+        write()
+        version, log = self._version_on_disk(table), self._log(table)
+        try:
+            first = (log / f"{version:020}.json").read_text(encoding="utf-8").partition("\n")[0] if log else "{}"
+            told = json.loads(first)["commitInfo"]["operationMetrics"]
+            added, deleted, copied = (int(told.get(name, 0)) for name in _ROWS)
+        except (OSError, ValueError, KeyError, TypeError):  # nothing depends on it
+            return None
+        return None if copied or _ROWS[0] not in told else added - deleted
+
     def commit(self, table: Table, write: Callable[[], object]) -> None:
-        """Do a write that makes one commit to a table, again if it collides with another writer's."""
-        self.written.add(table.name)
-        commit(write, table.name, self.collisions)
+        """Do a write that makes one commit to a table, again if it collides with another writer's.
+
+        The write may give a number: by how many rows it has changed the table.
+        """
+        self.commits[table.name] += 1
+        before = self.grown.get(table.name, 0)
+        self.grown[table.name] = None
+        grown = commit(write, table.name, self.collisions)
+        self.grown[table.name] = before + grown if isinstance(grown, int) and before is not None else None
 
     def version(self, table: Table) -> int:
         """The Delta version that the table is at: that of the last commit in its log."""
@@ -144,21 +175,25 @@ class Warehouse:
         return found if found is not None else self._version_told(table)
 
     def _version_on_disk(self, table: Table) -> int | None:
-        """The version by the names in the log, on this machine's disk; None where Spark has to be asked.
-
-        A client of Spark Connect may see another disk than its server.
-        """
-        folder = local_folder(self.location)
-        if folder is None or is_remote():
-            return None
+        """The version by the names in the log, on this machine's disk; None where Spark has to be asked."""
         try:
-            names = os.listdir(folder / table.name / "_delta_log")
+            names = os.listdir(log) if (log := self._log(table)) else []
         except OSError:
             return None
         return max((int(name[:20]) for name in names if _COMMIT.fullmatch(name)), default=None)
 
+    def _log(self, table: Table) -> Path | None:
+        """The log of a table on this machine's disk. A client of Spark Connect may see another disk than its server."""
+        folder = local_folder(self.location)
+        return None if folder is None or is_remote() else Path(folder) / table.name / "_delta_log"
+
     def _version_told(self, table: Table) -> int:
         return int(self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1").collect()[0]["version"])
+
+    def versions_on_disk(self, tables: Iterable[Table]) -> dict[str, int]:
+        """The versions that are known without asking Spark, by table name."""
+        found = {table.name: self._version_on_disk(table) for table in tables}
+        return {name: version for name, version in found.items() if version is not None}
 
     def versions(self, tables: Iterable[Table]) -> dict[str, int]:
         """The Delta version of each table by its name."""

@@ -27,7 +27,7 @@ from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError, LakehouseError
 from etl_lib.ledger import consistent_versions
-from etl_lib.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, Table
+from etl_lib.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, VIEWS, Table, View
 from etl_lib.session import open_session
 from etl_lib.streams import console_on
 from etl_lib.warehouse import Warehouse
@@ -85,7 +85,7 @@ def register_tables(warehouse: Warehouse, sql: str, *, newest: bool = False) -> 
 
     Those that a run changes one after the other are read at the versions that the last complete run left.
     """
-    named = [table for table in ALL_TABLES if table.name in sql.lower()]
+    named = [table for table in (*ALL_TABLES, *VIEWS) if table.name in sql.lower()]
     agreeing = [] if newest else [table for table in SALES_TABLES if table in named]
     versions = _found(warehouse, agreeing[0], partial(consistent_versions, warehouse, agreeing)) if agreeing else {}
     for table in named:
@@ -93,12 +93,12 @@ def register_tables(warehouse: Warehouse, sql: str, *, newest: bool = False) -> 
         rows.createOrReplaceTempView(table.name)
 
 
-def _found(warehouse: Warehouse, table: Table, read: Callable[[], Answer]) -> Answer:
+def _found(warehouse: Warehouse, table: Table | View, read: Callable[[], Answer]) -> Answer:
     try:
         return read()
     except AnalysisException as error:
         alone = {ETL_PULLS.name: "pull", ETL_PUBLISHES.name: "publish"}
-        job = alone.get(table.name) or ("orders" if table in ORDER_TABLES else "value_props")
+        job = alone.get(table.name) or ("orders" if table in (*ORDER_TABLES, *VIEWS) else "value_props")
         raise LakehouseError(
             f"{warehouse.location} has no table {table.name}; jobs/{job}.py makes it: {_first_lines(error)}"
         ) from error

@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 
 from etl_lib.event_records import DATASETS
-from etl_lib.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table
+from etl_lib.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table, View
 from etl_lib.warehouse import Warehouse
 from jobs import maintain, orders, pull, quarantine, value_props
 
@@ -48,7 +48,7 @@ class Workplace:
         found: dict[str, Any] = json.loads((self.output / "metrics.json").read_text(encoding="utf-8"))
         return found
 
-    def read(self, table: Table) -> DataFrame:
+    def read(self, table: Table | View) -> DataFrame:
         return self.tables.read(table)
 
 

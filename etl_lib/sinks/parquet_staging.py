@@ -108,7 +108,7 @@ def stage(folder: PublishedFolder, publish_id: str, parts: Sequence[Part]) -> di
     if not touched:
         return {}
     places = {part.relation.name: folder.staging(publish_id, part.relation.name) for part in touched}
-    together(*(partial(_write, part, places[part.relation.name]) for part in touched))
+    together(**{part.relation.name: partial(_write, part, places[part.relation.name]) for part in touched})
     return {part.relation.name: _staged(part.relation, places[part.relation.name], publish_id) for part in touched}
 
 

@@ -36,9 +36,9 @@ class Books:
 
     def _tables_say(self) -> tuple[Mapping[str, int], Sums]:
         if self._found is None:
-            sums, *counts = together(self._sum, *(self._counting(relation.name) for relation in RELATIONS))
-            names = [relation.name for relation in RELATIONS]
-            self._found = dict(zip(names, counts, strict=True)), sums
+            counts = together(sums=self._sum, **{one.name: self._counting(one.name) for one in RELATIONS})
+            sums = counts.pop("sums")
+            self._found = counts, sums
         return self._found
 
     def _counting(self, name: str) -> Any:

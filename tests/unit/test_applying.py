@@ -25,7 +25,7 @@ from etl_lib.bookkeeping import MOVED_TABLES
 from etl_lib.config import Inputs, Quality, Settings
 from etl_lib.errors import ConflictError, PlanError
 from etl_lib.ids_alike import IdCount, UnlikeIds
-from etl_lib.ledger import APPLYING, PLANNED, RunEntry, write_run
+from etl_lib.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
 from etl_lib.rules import RuleBook
 from etl_lib.run import Run
 from etl_lib.schemas import (
@@ -67,7 +67,7 @@ def run_in(spark: SparkSession, location: str, output: Path, **quality: float) -
         warehouse=location, output=str(output), rules="none", input=Inputs(), quality=Quality(**quality)
     )
     arguments = Arguments(Path(), (), plan=False, as_json=True, given=())
-    return Run(settings, arguments, RULES, spark, Warehouse(spark, location), manifest("now"))
+    return Run(settings, arguments, RULES, spark, Warehouse(spark, location), manifest("now"), Ledger())
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from pyspark.sql import SparkSession
 
 from etl_lib.arguments import (
     Arguments,
@@ -27,7 +28,7 @@ from etl_lib.ids_alike import SHARED_IDS
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.rules import STRUCTURAL, RuleBook
-from etl_lib.schemas import ALL_TABLES, Table
+from etl_lib.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
 from etl_lib.sinks.settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.sources.api_settings import ApiSource
 from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
@@ -98,8 +99,22 @@ def test_the_dictionary_begins_with_grain_key_and_partition(table: Table) -> Non
     assert said.startswith(f"Grain: {table.grain}. Key: {names(table.key)}. Partition: {names(table.partition)}.")
 
 
+@pytest.mark.parametrize("view", VIEWS, ids=lambda view: view.name)
+def test_the_dictionary_has_every_view_with_its_sql(spark: SparkSession, view: View) -> None:
+    text = section(DICTIONARY, f"## {view.name}")
+    keys = ", ".join(f"`{column}`" for column in view.key)
+    assert " ".join(text.split()).startswith(f"Grain: {view.grain}. Key: {keys}. A view of `{view.source.name}`.")
+    spark.createDataFrame([], ETL_RUNS.schema).createOrReplaceTempView(view.source.name)
+    found = spark.sql(text.partition("```sql\n")[2].partition("```")[0])
+    assert found.schema == spark.sql(view.query.format(source=view.source.name)).schema
+    listed = [(code(name), "".join(kind.lower().split())) for name, kind, *_ in rows(text)]
+    assert listed == [(field.name, field.dataType.simpleString()) for field in found.schema]
+    assert " ".join(view.query.format(source=view.source.name).split()) in " ".join(text.split())
+
+
 def test_the_readme_lists_every_table() -> None:
-    assert [code(row[0]) for row in rows(section(README, "## Tables"))] == [table.name for table in ALL_TABLES]
+    listed = [code(row[0]) for row in rows(section(README, "## Tables"))]
+    assert listed == [table.name for table in (*ALL_TABLES, *VIEWS)]
 
 
 def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:

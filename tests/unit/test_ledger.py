@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +15,21 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.batch import Batch, OrderCounts
+from etl_lib import RELEASE
+from etl_lib.batch import Batch, OrderCounts, count_batch
+from etl_lib.config import Inputs, Settings
 from etl_lib.ledger import (
+    Ledger,
     RuleResult,
     RunEntry,
-    add_files,
+    TableLeft,
     consistent_versions,
     known_versions,
-    left_by_last_run,
+    look_at,
     planned_versions,
+    rows_after,
     rows_at,
     rule_results,
-    write_files,
-    write_rule_results,
     write_run,
 )
 from etl_lib.rules import STRUCTURAL_OF, Rule
@@ -39,19 +42,21 @@ from etl_lib.schemas import (
     ETL_STAGE,
     FACT_SALES,
     PUBLISHED_TABLES,
+    SCHEMAS,
 )
-from etl_lib.stage import NO_RECORDS, Manifest, Stage, stage_columns
+from etl_lib.stage import NO_RECORDS, LoadedFile, Manifest, Stage, stage_columns
 from etl_lib.warehouse import Warehouse
-from tests.frames import assert_same, frame
+from tests.frames import assert_same, frame, rows_of
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)
 MICROS = 1_714_521_600_000_000
+SETTINGS = Settings(warehouse="w", output="o", rules="none", input=Inputs())
 
 
 @pytest.fixture(scope="module")
 def empty(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("empty")
-    Warehouse(spark, str(folder)).create([ETL_STAGE, ETL_FILES, ETL_RUNS, DQ_RESULTS])
+    Warehouse(spark, str(folder)).create([ETL_STAGE, ETL_RUNS])
     return folder
 
 
@@ -87,10 +92,15 @@ def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: W
         "versions_before": {},
         "versions_after": {},
         "message": "why",
+        "files": [],
+        "rules": [],
+        "tables_left": {},
+        "release": RELEASE,
+        "schemas": SCHEMAS,
     }
     assert rows == {
         "first": {
-            **about,
+            **other,
             "run_id": "first",
             "status": "done",
             "outcomes": {"inserted": 2},
@@ -122,10 +132,8 @@ def test_the_plan_of_a_job_that_waits_and_the_versions_of_the_last_complete_run(
     columns = """run_id STRING, job STRING, status STRING, at STRING, versions_before MAP<STRING, BIGINT>,
         versions_after MAP<STRING, BIGINT>"""
     times = {name: F.col("at").cast("timestamp") for name in ("started_at", "ended_at")}
-    empty = {"arguments": F.array().cast("array<string>"), "outcomes": F.lit(None).cast("map<string,bigint>")}
-    texts = {name: F.lit(None).cast("string") for name in ("metrics", "message")}
-    runs = frame(warehouse.spark, columns, *rows).withColumns({**times, **empty, **texts})
-    warehouse.append(ETL_RUNS, runs.select(*ETL_RUNS.column_names))
+    runs = frame(warehouse.spark, columns, *rows).withColumns(times)
+    warehouse.append(ETL_RUNS, rows_of(ETL_RUNS, runs, release=RELEASE, schemas=SCHEMAS))
 
     assert planned_versions(warehouse, "orders", "a") == {"fact_sales": 1}
     assert planned_versions(warehouse, "orders", "b") == {"fact_sales": 2}
@@ -135,29 +143,31 @@ def test_the_plan_of_a_job_that_waits_and_the_versions_of_the_last_complete_run(
     assert found == {"fact_sales": 5, "dim_order": 1}
 
 
-def test_the_ledger_knows_the_files_that_were_added(warehouse: Warehouse) -> None:
-    before = warehouse.version(ETL_FILES)
-    add_files(warehouse, [])
-    assert warehouse.version(ETL_FILES) == before
-    rows = [
-        ("orders", "a", 1, MICROS + 1, "r", 3, MICROS, None),
-        ("users", "b", 2, MICROS + 2, "r", 0, None, MICROS),
-        ("products", "c", 3, MICROS + 3, "r", 0, None, None),
-        ("a", "d", 4, MICROS + 4, "r", 0, None, None),
-    ]
-    add_files(warehouse, rows)
-    found = warehouse.read(ETL_FILES)
-    times = ("modified_at", "min_version_at", "max_version_at")
-    assert sorted(map(tuple, found.withColumns({name: F.unix_micros(name) for name in times}).collect())) == sorted(
-        rows
-    )
-    assert known_versions(warehouse, ["orders", "users"]) == {
-        ("orders", "a", 1, MICROS + 1),
-        ("users", "b", 2, MICROS + 2),
+def test_files_are_loaded_when_their_run_is_done_and_by_the_earliest(warehouse: Warehouse) -> None:
+    file = LoadedFile("orders", "a", 1, MICROS + 1, 3, MICROS, None)
+    other = replace(file, path="b", max_version_at=MICROS + 5, min_version_at=None)
+    statuses = ("planned", "applying", "failed", "undone")
+    for status in statuses:
+        write_run(warehouse, entry(f"r-{status}", status, files=[replace(file, path=status)]))
+    write_run(warehouse, entry("first", files=[file, replace(file, dataset="users")]))
+    write_run(warehouse, entry("later", files=[file, other, replace(file, size=2), replace(file, modified_at=MICROS)]))
+    write_run(warehouse, entry("none"))
+    times = {name: F.unix_micros(name) for name in ("modified_at", "min_version_at", "max_version_at")}
+    expected = {
+        ("orders", "a", 1, MICROS + 1, "first", 3, MICROS, None),
+        ("users", "a", 1, MICROS + 1, "first", 3, MICROS, None),
+        ("orders", "b", 1, MICROS + 1, "later", 3, None, MICROS + 5),
+        ("orders", "a", 2, MICROS + 1, "later", 3, MICROS, None),
+        ("orders", "a", 1, MICROS, "later", 3, MICROS, None),
     }
+    found = [tuple(row) for row in warehouse.read(ETL_FILES).withColumns(times).collect()]
+    assert sorted(found, key=str) == sorted(expected, key=str)
+    of_orders = {row[:4] for row in expected if row[0] == "orders"}
+    assert known_versions(warehouse, ["orders", "products"]) == of_orders
+    assert sorted(warehouse.read(ETL_FILES).columns) == sorted([*vars(file), "run_id"])
 
 
-def test_the_files_of_a_stage_are_added_once_with_what_they_held(warehouse: Warehouse) -> None:
+def test_the_files_of_a_stage_are_those_that_it_marked_with_what_they_held(warehouse: Warehouse) -> None:
 
     def row(outcome: str, file: str, day: int | None = None, dataset: str = "orders", **about: Any) -> tuple[Any, ...]:
         version = None if day is None else AT + timedelta(days=day)
@@ -177,49 +187,53 @@ def test_the_files_of_a_stage_are_added_once_with_what_they_held(warehouse: Ware
             row("inserted", "a", 1, dataset="products"),
         ),
         *(row("file", "of another run", run="other"), row("inserted", "a", 1, run="other")),
-        row("file", "known", size=5, modified=4),
         row("file", "of the manifest", dataset="run"),
     ]
     columns = """run_id STRING, dataset STRING, outcome STRING, source_file STRING, source_size BIGINT,
         source_modified_at TIMESTAMP, version_at TIMESTAMP"""
     warehouse.append(ETL_STAGE, stage_columns(frame(warehouse.spark, columns, *rows), ETL_STAGE))
-    known = ("orders", "known", 5, MICROS + 4, "before", 1, None, None)
-    add_files(warehouse, [known])
-
-    write_files(Stage(warehouse, "r"))
     day = 24 * 3600 * 1_000_000
-    times = {name: F.unix_micros(name) for name in ("modified_at", "min_version_at", "max_version_at")}
-    expected = {
-        known,
-        ("orders", "a", 7, MICROS + 1, "r", 6, MICROS + day, MICROS + 3 * day),
-        ("orders", "empty", 0, MICROS + 2, "r", 0, None, None),
-        ("users", "b", 8, MICROS + 3, "r", 1, MICROS + 4 * day, MICROS + 4 * day),
-    }
-    assert {tuple(row) for row in warehouse.read(ETL_FILES).withColumns(times).collect()} == expected
-    before = warehouse.version(ETL_FILES)
-    write_files(Stage(warehouse, "r"))
-    assert warehouse.version(ETL_FILES) == before
+    assert sorted(count_batch(Stage(warehouse, "r"), SETTINGS).files, key=str) == [
+        LoadedFile("orders", "a", 7, MICROS + 1, 6, MICROS + day, MICROS + 3 * day),
+        LoadedFile("orders", "empty", 0, MICROS + 2, 0, None, None),
+        LoadedFile("users", "b", 8, MICROS + 3, 1, MICROS + 4 * day, MICROS + 4 * day),
+    ]
     assert set(NO_RECORDS) == {"file", "manifest", "blank", "header"}
 
 
-def test_rows_are_told_by_the_last_complete_run_or_counted(spark: SparkSession, tmp_path: Path) -> None:
+def test_a_look_tells_the_tables_as_done_runs_left_them_and_what_is_open(warehouse: Warehouse) -> None:
+    assert look_at(warehouse) == Ledger()
+    write_run(warehouse, entry("first", tables_left={"fact_sales": TableLeft(3, 5), "etl_stage": TableLeft(1, None)}))
+    write_run(warehouse, entry("other job", tables_left={"etl_events": TableLeft(2, None)}))
+    write_run(warehouse, entry("last", tables_left={"fact_sales": TableLeft(4, 7)}))
+    for status in ("failed", "planned", "undone"):
+        write_run(warehouse, entry(status, status, tables_left={"fact_sales": TableLeft(9, 9)}))
+    tables = {
+        "fact_sales": TableLeft(4, 7),
+        "etl_stage": TableLeft(1, None),
+        "etl_events": TableLeft(2, None),
+    }
+    assert look_at(warehouse) == Ledger(tables, has_open=False, releases=frozenset({RELEASE}))
+    write_run(warehouse, entry("restore", "applying", "maintain"))
+    assert look_at(warehouse).has_open
+    # What was left under other declarations says nothing of the tables of now.
+    of_other_schemas = warehouse.read(ETL_RUNS).where("run_id = 'last'").withColumn("schemas", F.lit("other"))
+    warehouse.overwrite(ETL_RUNS, of_other_schemas.withColumn("release", F.lit("9")), F.col("run_id") == "last")
+    found = look_at(warehouse)
+    assert found.tables["fact_sales"] == TableLeft(3, 5)
+    assert found.releases == {RELEASE, "9"}
+
+
+def test_rows_are_those_that_a_run_left_or_are_counted(spark: SparkSession, tmp_path: Path) -> None:
     tables = Warehouse(spark, str(tmp_path))
     tables.create([*PUBLISHED_TABLES, ETL_RUNS])
-    assert left_by_last_run(tables) == {}
     of_a_user = frame(spark, "user_id STRING, is_inferred BOOLEAN, run_id STRING", ("u", True, "r"), ("v", True, "r"))
-    absent = {
-        field.name: F.lit(None).cast(field.dataType) for field in DIM_USER.schema if field.name not in of_a_user.columns
-    }
-    tables.append(DIM_USER, of_a_user.withColumns(absent).select(*DIM_USER.column_names))
-    for run_id, status, rows in (("first", "done", 5), ("last", "done", 7), ("failed", "failed", 9)):
-        told = {name: {"rows_after": rows, "version_after": 3} for name in ("fact_sales", "dim_order", "etl_stage")}
-        write_run(tables, entry(run_id, status, metrics={"tables": told}))
-    left = left_by_last_run(tables)
-    assert left["fact_sales"] == {"rows_after": 7, "version_after": 3}
+    tables.append(DIM_USER, rows_of(DIM_USER, of_a_user))
+    left = {name: TableLeft(3, 7) for name in ("fact_sales", "dim_order", "etl_stage")}
     # As the last run left it; changed since then; made and never written; of no run that told.
     versions = {"fact_sales": 3, "dim_order": 4, "daily_sales": 0, "quarantine": 0, "dim_user": 1, "dim_product": 0}
-    found = rows_at(tables, versions, left)
-    assert found == {
+    before = rows_at(tables, versions, left)
+    assert before == {
         "fact_sales": 7,
         "dim_order": 0,
         "daily_sales": 0,
@@ -227,6 +241,11 @@ def test_rows_are_told_by_the_last_complete_run_or_counted(spark: SparkSession, 
         "dim_user": 2,
         "dim_product": 0,
     }
+    # Of `dim_user` nobody knows by how many rows it grew; `dim_order` was changed by somebody else, too.
+    tables.commits.update(fact_sales=1, dim_order=1)
+    tables.grown.update(fact_sales=-2, dim_order=5)
+    after = {**versions, "fact_sales": 4, "dim_order": 6}
+    assert rows_after(tables, before, versions, after) == {**before, "fact_sales": 5, "dim_order": 0}
 
 
 RULES = {
@@ -245,29 +264,40 @@ def test_every_rule_of_every_dataset_with_input_has_a_result() -> None:
     )
     expected = [
         *(("orders", name, "reject", 5, 2 if name == "no_key" else 0, []) for name in STRUCTURAL_OF["orders"]),
-        *(("orders", "small", "warn", 5, 1, ["k"]), ("orders", "sane", "fail", 5, 0, [])),
+        *(("orders", "small", "warn", 5, 1, ["k"], "n < 10"), ("orders", "sane", "fail", 5, 0, [], "")),
         *(("users", name, "reject", 0, 0, []) for name in STRUCTURAL_OF["users"]),
     ]
     assert rule_results(batch, RULES) == [RuleResult(*values) for values in expected]
 
 
-def test_the_results_of_a_run_are_replaced_when_they_are_written_again(warehouse: Warehouse) -> None:
-    some = RuleResult("orders", "small", "warn", 5, 1, ["k"])
+def test_a_fingerprint_changes_with_what_a_rule_says() -> None:
+    rule = RuleResult("orders", "small", "warn", 5, 1, ["k"], "n < 10")
+    in_code = replace(rule, check=None)
+    same = [replace(rule, dataset="users", checked=0, failed=0, samples=[]), replace(rule, rule="renamed")]
+    others = [replace(rule, check="n < 11"), replace(rule, severity="fail"), in_code, replace(in_code, rule="large")]
+    assert {found.fingerprint for found in same} == {rule.fingerprint}
+    assert len({rule.fingerprint, *(found.fingerprint for found in others)}) == 5
+
+
+def test_the_results_of_rules_are_those_of_all_runs_that_ended(warehouse: Warehouse) -> None:
+    some = RuleResult("orders", "small", "warn", 5, 1, ["k"], "n < 10")
     other = RuleResult("users", "no_key", "reject", 0, 0, [])
-    write_rule_results(Stage(warehouse, "r1"), [other])
-    write_rule_results(Stage(warehouse, "r2"), [other])
-    write_rule_results(Stage(warehouse, "r1"), [some], again=True)
+    for status in ("planned", "applying"):
+        write_run(warehouse, entry(status, status, rules=[some]))
+    for status in ("done", "failed", "undone"):
+        write_run(warehouse, entry(status, status, rules=[some, other]))
+    write_run(warehouse, entry("done", rules=[some]), again=True)
     found = warehouse.read(DQ_RESULTS)
     columns = "run_id STRING, dataset STRING, rule STRING, severity STRING, checked BIGINT, failed BIGINT"
+    of_some = ("orders", "small", "warn", 5, 1, ["k"], some.fingerprint)
+    of_other = ("users", "no_key", "reject", 0, 0, [], other.fingerprint)
     assert_same(
         found.drop("checked_at"),
         frame(
             warehouse.spark,
-            f"{columns}, samples ARRAY<STRING>",
-            ("r1", "orders", "small", "warn", 5, 1, ["k"]),
-            ("r2", "users", "no_key", "reject", 0, 0, []),
+            f"{columns}, samples ARRAY<STRING>, fingerprint STRING",
+            ("done", *of_some),
+            *((run_id, *result) for run_id in ("failed", "undone") for result in (of_some, of_other)),
         ),
     )
-    assert found.where("checked_at <= now()").count() == 2
-    write_rule_results(Stage(warehouse, "r1"), [some])  # not again: nothing is looked for, nothing replaced
-    assert found.where("run_id = 'r1'").count() == 2
+    assert found.where("checked_at <= now()").count() == 5

@@ -14,6 +14,7 @@ from pyspark.sql import functions as F
 from etl_lib import little
 from etl_lib.batch import Batch, OrderCounts
 from etl_lib.landing import LandingFile
+from etl_lib.ledger import Ledger, TableLeft
 from etl_lib.little import (
     FEW_DATES,
     FEW_FILE_BYTES,
@@ -31,8 +32,8 @@ from tests.unit.test_observed import adaptive, ids, run_in_union
 
 def run_into(orders: int | None) -> Run:
     """A run into a table that has so many orders, or that no run has written."""
-    left = {} if orders is None else {"dim_order": {"rows_after": orders}}
-    return cast("Run", SimpleNamespace(left=left))
+    ledger = Ledger({} if orders is None else {"dim_order": TableLeft(1, orders)})
+    return cast("Run", SimpleNamespace(ledger=ledger))
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from etl_lib.stage import (
     NO_RECORDS,
     Manifest,
     Stage,
+    all_closed,
     file_rows,
-    nothing_cut_off,
     read_manifest,
     stage_columns,
     staged,
@@ -30,9 +30,10 @@ from etl_lib.stage import (
     write_stage,
 )
 from etl_lib.warehouse import Warehouse
-from tests.frames import assert_same, frame
+from tests.frames import assert_same, frame, rows_of
 
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
+ENTRY = {"job": "orders", "started_at": AT, "ended_at": AT, "release": "", "schemas": ""}
 USER = "key STRING, user_id STRING, email STRING, created_at TIMESTAMP, country STRING"
 COMPARED = f"{USER}, outcome STRING, raw STRING, version_at TIMESTAMP, block INT, is_conflict BOOLEAN, more STRING"
 
@@ -172,15 +173,8 @@ def test_runs_that_were_cut_off_are_found_oldest_first(spark: SparkSession, tmp_
         ("of another job", "applying", {}),
     ]
     runs = frame(spark, "run_id STRING, status STRING, versions_before MAP<STRING, BIGINT>", *entries)
-    missing = [
-        F.lit(AT if name.endswith("_at") else None if name not in {"job"} else "orders")
-        .cast(ETL_RUNS.schema[name].dataType)
-        .alias(name)
-        for name in ETL_RUNS.column_names
-        if name not in runs.columns
-    ]
-    tables.append(ETL_RUNS, runs.select("*", *missing).select(*ETL_RUNS.column_names))
-    assert not nothing_cut_off(tables)
+    tables.append(ETL_RUNS, rows_of(ETL_RUNS, runs, **ENTRY))
+    assert not all_closed(tables)
     assert unfinished(tables) == [
         staged_runs["early"],
         staged_runs["z: as early"],
@@ -204,15 +198,11 @@ def test_one_query_tells_that_nothing_was_cut_off(
 ) -> None:
     tables = Warehouse(spark, str(tmp_path))
     tables.create([ETL_STAGE, ETL_RUNS])
-    assert nothing_cut_off(tables)
+    assert all_closed(tables)
     heads = frame(spark, "run_id STRING", ("a",), ("b",)).withColumns(
         {"dataset": F.lit("run"), "raw": F.lit("{}"), "outcome": F.lit("manifest")}
     )
     tables.append(ETL_STAGE, stage_columns(heads, ETL_STAGE))
-    filled = {"job": F.lit("orders"), "started_at": F.lit(AT), "ended_at": F.lit(AT)}
-    runs = frame(spark, "run_id STRING, status STRING", *entries.items()).withColumns(filled)
-    absent = {
-        field.name: F.lit(None).cast(field.dataType) for field in ETL_RUNS.schema if field.name not in runs.columns
-    }
-    tables.append(ETL_RUNS, runs.withColumns(absent).select(*ETL_RUNS.column_names))
-    assert nothing_cut_off(tables) is complete
+    runs = frame(spark, "run_id STRING, status STRING", *entries.items())
+    tables.append(ETL_RUNS, rows_of(ETL_RUNS, runs, **ENTRY))
+    assert all_closed(tables) is complete

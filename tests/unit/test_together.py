@@ -1,4 +1,4 @@
-"""Steps taken at the same time: results in order, and no error is lost."""
+"""Steps taken at the same time: results by name, and no error is lost."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from structlog.testing import capture_logs
 from etl_lib.together import together
 
 
-def test_steps_are_taken_at_the_same_time_and_their_results_are_in_order() -> None:
+def test_steps_are_taken_at_the_same_time_and_their_results_have_their_names() -> None:
     meet = Barrier(2, timeout=10)
-    first, second = together(lambda: ("first", meet.wait()), lambda: ("second", meet.wait()))
-    assert (first[0], second[0]) == ("first", "second")
+    found = together(one=lambda: ("first", meet.wait()), two=lambda: ("second", meet.wait()))
+    assert {name: result[0] for name, result in found.items()} == {"one": "first", "two": "second"}
 
 
 def test_an_error_is_raised_when_all_have_ended_and_those_of_others_are_told() -> None:
@@ -29,6 +29,6 @@ def test_an_error_is_raised_when_all_have_ended_and_those_of_others_are_told() -
         raise ValueError("and this, too")
 
     with capture_logs() as logs, pytest.raises(OSError, match="the disk is full"):
-        together(fail, fail_later)
+        together(now=fail, later=fail_later)
     assert ended.is_set()
     assert [log["reason"] for log in logs] == ["ValueError: and this, too"]
