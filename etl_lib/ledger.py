@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ from pyspark.sql.types import TimestampType
 
 from etl_lib.batch import Counted
 from etl_lib.local_rows import local_rows
+from etl_lib.metrics import Metrics, TableMetrics, as_json, set_aside_from, tables_from
 from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_PUBLISHES, ETL_RUNS, PUBLISHED_TABLES, Table
 from etl_lib.sinks.relations import Publish
@@ -32,7 +32,7 @@ class RunEntry:
 
     manifest: Manifest
     status: str
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     versions_before: Mapping[str, int]
     versions_after: Mapping[str, int]
     message: str | None = None
@@ -48,8 +48,8 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
             entry.status,
             list(manifest.arguments),
             manifest.started_at,
-            dict(entry.metrics.get("outcomes", {})),
-            json.dumps(entry.metrics),
+            dict(entry.metrics.batch.outcomes) if entry.metrics.batch else {},
+            as_json(entry.metrics, ensure_ascii=True),
             dict(entry.versions_before),
             dict(entry.versions_after),
             entry.message,
@@ -85,15 +85,13 @@ def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[s
     return {row["name"]: row["version"] for row in found}
 
 
-def left_by_last_run(warehouse: Warehouse) -> dict[str, dict[str, int]]:
+def left_by_last_run(warehouse: Warehouse) -> dict[str, TableMetrics]:
     """What the last complete run told of the tables in its metrics, by name; empty before the first."""
     done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE)
-    told = done.agg(F.max_by(F.get_json_object("metrics", "$.tables"), "ended_at")).collect()[0][0]
-    left: dict[str, dict[str, int]] = json.loads(told or "{}")
-    return left
+    return tables_from(done.agg(F.max_by(F.get_json_object("metrics", "$.tables"), "ended_at")).collect()[0][0])
 
 
-def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str, TableMetrics]) -> dict[str, int]:
     """How many rows PUBLISHED_TABLES have at these versions, by name.
 
     A table at version 0 was only created, and one that is as the last run left it has so many rows as that told; the
@@ -101,9 +99,9 @@ def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str
     """
     known = {name: 0 for name, version in versions.items() if version == 0}
     known |= {
-        name: left[name]["rows_after"]
+        name: left[name].rows_after
         for name, version in versions.items()
-        if name in left and left[name].get("version_after") == version
+        if name in left and left[name].version_after == version
     }
     return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name not in known])
 
@@ -158,7 +156,7 @@ def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
     told = F.get_json_object("metrics", "$.set_aside").alias("told")
     done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(told)
     texts = done.where(F.col("told").isNotNull() & (F.col("told") != "[]")).distinct().collect()
-    return [SetAside(**file) for row in texts for file in json.loads(row["told"])]
+    return [file for row in texts for file in set_aside_from(row["told"])]
 
 
 @dataclass(frozen=True)

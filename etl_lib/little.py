@@ -55,4 +55,5 @@ def size_columns() -> tuple[Column, Column]:
 
 
 def _orders_there(run: Run) -> int:
-    return run.left.get(DIM_ORDER.name, {}).get("rows_after", 0)
+    left = run.left.get(DIM_ORDER.name)
+    return left.rows_after if left else 0

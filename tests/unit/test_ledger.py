@@ -29,6 +29,8 @@ from etl_lib.ledger import (
     write_rule_results,
     write_run,
 )
+from etl_lib.metrics import Metrics, TableMetrics, as_json, batch_metrics
+from etl_lib.outcomes import OUTCOMES
 from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import (
     DIM_ORDER,
@@ -63,12 +65,13 @@ def warehouse(spark: SparkSession, empty: Path, tmp_path: Path) -> Warehouse:
 
 def entry(run_id: str, status: str = "done", job: str = "orders", **about: Any) -> RunEntry:
     manifest = Manifest(run_id, job, ("--full", "x"), "2024-05-01T00:00:00.123+00:00", is_plan=False)
-    return RunEntry(manifest, status, **{"metrics": {}, "versions_before": {}, "versions_after": {}, **about})
+    return RunEntry(manifest, status, **{"metrics": Metrics(), "versions_before": {}, "versions_after": {}, **about})
 
 
 def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: Warehouse) -> None:
     begun = datetime.now(UTC).replace(tzinfo=None)
-    metrics = {"outcomes": {"inserted": 2}, "items": 3}
+    batch = Batch(Stage(warehouse, "first"), {"orders": OrderCounts(Counter(inserted=2), items=3)})
+    metrics = Metrics(batch=batch_metrics(batch, {}), message="ä")
     write_run(warehouse, entry("first", "planned", versions_before={"a": 1}))
     write_run(warehouse, entry("second", "failed", message="why"))
     write_run(warehouse, entry("earlier", "failed", message="why"))
@@ -93,8 +96,8 @@ def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: W
             **about,
             "run_id": "first",
             "status": "done",
-            "outcomes": {"inserted": 2},
-            "metrics": json.dumps(metrics),
+            "outcomes": {**dict.fromkeys(OUTCOMES, 0), "inserted": 2},
+            "metrics": json.dumps(json.loads(as_json(metrics))),
             "versions_before": {"a": 1},
             "versions_after": {"a": 2},
             "message": None,
@@ -212,10 +215,10 @@ def test_rows_are_told_by_the_last_complete_run_or_counted(spark: SparkSession, 
     }
     tables.append(DIM_USER, of_a_user.withColumns(absent).select(*DIM_USER.column_names))
     for run_id, status, rows in (("first", "done", 5), ("last", "done", 7), ("failed", "failed", 9)):
-        told = {name: {"rows_after": rows, "version_after": 3} for name in ("fact_sales", "dim_order", "etl_stage")}
-        write_run(tables, entry(run_id, status, metrics={"tables": told}))
+        told = dict.fromkeys(("fact_sales", "dim_order", "etl_stage"), TableMetrics(0, rows, 0, 3))
+        write_run(tables, entry(run_id, status, metrics=Metrics(tables=told)))
     left = left_by_last_run(tables)
-    assert left["fact_sales"] == {"rows_after": 7, "version_after": 3}
+    assert left["fact_sales"] == TableMetrics(rows_before=0, rows_after=7, version_before=0, version_after=3)
     # As the last run left it; changed since then; made and never written; of no run that told.
     versions = {"fact_sales": 3, "dim_order": 4, "daily_sales": 0, "quarantine": 0, "dim_user": 1, "dim_product": 0}
     found = rows_at(tables, versions, left)

@@ -24,6 +24,7 @@ from etl_lib.little import (
     size_columns,
     touches_little,
 )
+from etl_lib.metrics import TableMetrics
 from etl_lib.run import Run
 from tests.frames import frame
 from tests.unit.test_observed import adaptive, ids, run_in_union
@@ -31,7 +32,7 @@ from tests.unit.test_observed import adaptive, ids, run_in_union
 
 def run_into(orders: int | None) -> Run:
     """A run into a table that has so many orders, or that no run has written."""
-    left = {} if orders is None else {"dim_order": {"rows_after": orders}}
+    left = {} if orders is None else {"dim_order": TableMetrics(0, orders, 0, 1)}
     return cast("Run", SimpleNamespace(left=left))
 
 
