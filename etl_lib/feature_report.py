@@ -15,7 +15,7 @@ from etl_lib.event_records import DATASETS
 from etl_lib.expectations import is_complete
 from etl_lib.ledger import RuleResult
 from etl_lib.metrics import Counts, EventMetrics, FeatureMetrics, Metrics, WindowMetrics, dataset_metrics
-from etl_lib.report import print_drift, print_grids, print_input, print_opening, print_places, print_warnings
+from etl_lib.report import print_closing, print_grids, print_input, print_opening, print_warnings
 from etl_lib.streams import console_on
 from etl_lib.weeks import Windows
 
@@ -104,8 +104,7 @@ def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     print_warnings(batch.warnings or (), console)
     for path in features.files:
         console.print(f"File     {path}", soft_wrap=True, markup=False)
-    print_drift(batch.drift, settings, console)
-    print_places(metrics, settings, console)
+    print_closing(metrics, batch.drift, settings, console)
 
 
 def _week_grid(title: str, weeks: Mapping[str, Counts], headings: Sequence[str]) -> Grid:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
 
@@ -94,8 +94,6 @@ class _Publishing:
     publish: Publish
     books: Books
     told: PublishMetrics
-    groups: Mapping[str, int] = field(default_factory=dict)
-    rows: Mapping[str, int] = field(default_factory=dict)
 
     def carry_out(self, *, is_full: bool) -> None:
         """Find out what the sink lacks and bring it there; a publish, also one that failed, is entered.
@@ -130,8 +128,8 @@ class _Publishing:
     def _bring(self, changes: Changes) -> None:
         self.told.publish_id = self.publish.publish_id
         with step(f"publish_{self.sink.name}") as counts:
-            self.rows = self.told.rows = dict(self.sink.publish(changes))
-            counts["rows"] = sum(self.rows.values())
+            self.told.rows = dict(self.sink.publish(changes))
+            counts["rows"] = sum(self.told.rows.values())
         self._reconcile()
 
     def _reconcile(self) -> None:
@@ -159,13 +157,12 @@ class _Publishing:
             log.info("publishing everything", sink=self.sink.name, reason=reason)
         self.publish = replace(self.publish, is_full=relations is None)
         changes = Changes(self.publish, relations or everything(self.run.warehouse, self.publish.versions))
-        self.groups = {name: each.groups for name, each in changes.relations.items() if each.groups is not None}
         self.told.changes = ChangeMetrics(
             is_full=self.publish.is_full,
             reason=reason,
             previous=previous,
             versions=dict(self.publish.versions),
-            groups=self.groups,
+            groups={name: each.groups for name, each in changes.relations.items() if each.groups is not None},
             dates={name: len(each.dates) for name, each in changes.relations.items() if each.dates is not None},
         )
         return changes
@@ -177,8 +174,8 @@ class _Publishing:
             sink=self.sink.name,
             address=self.sink.address,
             status=status,
-            groups=self.groups,
-            rows=self.rows,
+            groups=self.told.changes.groups if self.told.changes else {},
+            rows=self.told.rows or {},
             message=message,
             ended_at=datetime.now(UTC),
         )

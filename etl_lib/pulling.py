@@ -113,13 +113,7 @@ def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
 
 
 def _told(pull: Pull) -> PullMetrics:
-    manifest = pull.manifest
+    one = pull.manifest
     return PullMetrics(
-        pull_id=manifest.pull_id,
-        status=manifest.status,
-        pages=manifest.pages,
-        records=manifest.records,
-        malformed_pages=manifest.malformed_pages,
-        resumed=pull.resumed,
-        folder=pull.folder,
+        one.pull_id, one.status, one.pages, one.records, one.malformed_pages, resumed=pull.resumed, folder=pull.folder
     )

@@ -13,15 +13,7 @@ from rich.table import Table as Grid
 
 from etl_lib.config import Settings
 from etl_lib.metrics import Metrics, OrderMetrics
-from etl_lib.report import (
-    MEANINGS,
-    print_conflicts,
-    print_drift,
-    print_grids,
-    print_opening,
-    print_places,
-    print_warnings,
-)
+from etl_lib.report import MEANINGS, print_closing, print_conflicts, print_grids, print_opening, print_warnings
 from etl_lib.streams import console_on
 
 ID_SHOWN = 12
@@ -99,8 +91,7 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
 
 def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     """What a replay or a discard did: entries closed and open, and for a replay what became of the records."""
-    console = console_on(stream)
-    batch = metrics.batch
+    console, batch = console_on(stream), metrics.batch
     assert isinstance(batch, OrderMetrics)  # noqa: S101 - a run that is done has told it
     print_opening(metrics, console)
     if metrics.discarded is not None:
@@ -113,5 +104,4 @@ def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     print_grids(metrics, batch.datasets, MEANINGS, console)
     print_conflicts(batch, console)
     print_warnings(batch.warnings, console)
-    print_drift(batch.drift, settings, console)
-    print_places(metrics, settings, console)
+    print_closing(metrics, batch.drift, settings, console)

@@ -1,4 +1,4 @@
-"""What a run leaves to read: its metrics as a file and as JSON, and a summary for a person."""
+"""What a run tells: its metrics as a file and as JSON, and a summary for a person."""
 
 from __future__ import annotations
 
@@ -51,8 +51,7 @@ def print_json(metrics: Metrics, stream: TextIO) -> None:
 
 def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
-    console = console_on(stream)
-    batch = metrics.batch
+    console, batch = console_on(stream), metrics.batch
     assert isinstance(batch, OrderMetrics)  # noqa: S101 - a run that is done has told it
     print_opening(metrics, console)
     print_pulls(metrics.pulls, console)
@@ -61,8 +60,7 @@ def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     print_grids(metrics, batch.datasets, MEANINGS, console)
     print_conflicts(batch, console)
     print_warnings(batch.warnings, console)
-    print_drift(batch.drift, settings, console)
-    print_places(metrics, settings, console)
+    print_closing(metrics, batch.drift, settings, console)
 
 
 def print_opening(metrics: Metrics, console: Console) -> None:
@@ -119,16 +117,16 @@ def print_warnings(warnings: Iterable[str], console: Console) -> None:
 
 def print_grids(metrics: Metrics, datasets: Datasets, meanings: Mapping[str, str], console: Console) -> None:
     """Records by outcome, rules that fired, tables before and after; none of them when it is empty."""
-    grids = _outcome_grid(datasets, meanings), _rule_grid(datasets, metrics.inferred or {}), _table_grid(metrics)
-    for grid in grids:
+    for grid in (_outcome_grid(datasets, meanings), _rule_grid(metrics, datasets), _table_grid(metrics)):
         if grid.row_count:
             console.print(grid)
 
 
-def print_drift(found: Found, settings: Settings, console: Console) -> None:
-    """Schema drift, a sentence for each dataset and kind that is not ignored."""
+def print_closing(metrics: Metrics, found: Found, settings: Settings, console: Console) -> None:
+    """Schema drift, and where everything is."""
     for drift in drift_told(found, settings.drift, "warn", "fail"):
         console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
+    print_places(metrics, settings, console)
 
 
 def print_places(metrics: Metrics, settings: Settings, console: Console) -> None:
@@ -155,13 +153,13 @@ def _outcome_grid(datasets: Datasets, meanings: Mapping[str, str]) -> Grid:
     return grid
 
 
-def _rule_grid(datasets: Datasets, inferred: Mapping[str, int]) -> Grid:
+def _rule_grid(metrics: Metrics, datasets: Datasets) -> Grid:
     grid = Grid("dataset", "rule", "records", title="Rules that fired", title_justify="left")
     grid.columns[2].justify = "right"
     for dataset, counts in datasets.items():
         for rule, records in counts.rules.items():
             grid.add_row(dataset, escape(rule), f"{records:,}")
-    for dataset, members in inferred.items():
+    for dataset, members in (metrics.inferred or {}).items():
         if members:
             grid.add_row("orders", f"unknown {dataset} (inferred)", f"{members:,}")
     return grid
