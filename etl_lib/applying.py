@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import structlog
 
@@ -32,8 +31,9 @@ from etl_lib.ledger import (
     tables_left,
     write_run,
 )
+from etl_lib.metrics import Metrics, batch_metrics, table_metrics
 from etl_lib.quarantine import apply_quarantine, settle_replays
-from etl_lib.report import batch_metrics, table_metrics, write_metrics
+from etl_lib.report import write_metrics
 from etl_lib.restore import finish_restores, unfinished_restores
 from etl_lib.rules import Rule
 from etl_lib.run import Run, step
@@ -72,7 +72,7 @@ def finish_interrupted(run: Run) -> None:
     for manifest in unfinished(run.warehouse) if found["restores"] else found["runs"]:
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
         begun = time.monotonic()
-        metrics: dict[str, Any] = {"run_id": manifest.run_id}
+        metrics = Metrics(manifest.run_id)
         batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
         if (problem := quality_problem(run, batch, limited_datasets(manifest))) is not None:
             # It was cut off at the gate: it stays closed, and the files are read again by a later run.
@@ -81,9 +81,9 @@ def finish_interrupted(run: Run) -> None:
             write_run(run.warehouse, entry, again=True)
             continue
         apply_batch(run, manifest, batch, metrics, is_retry=True)
-        metrics["duration_s"] = round(time.monotonic() - begun, 3)
+        metrics.duration_s = round(time.monotonic() - begun, 3)
         write_metrics(run.settings.output, metrics)
-        run.metrics.setdefault("finished_runs", []).append(manifest.run_id)
+        run.metrics.finished_runs.append(manifest.run_id)
 
 
 def apply_plan(run: Run, run_id: str) -> None:
@@ -99,7 +99,7 @@ def apply_plan(run: Run, run_id: str) -> None:
         raise PlanError(f"plan {run_id} no longer holds, make a new one: {moved}")
     manifest = replace(read_manifest(run.warehouse, run_id), versions=now)
     # From here on a crash leaves an unfinished run, no longer a plan that waits.
-    write_run(run.warehouse, RunEntry(manifest, APPLYING, {}, now, {}), again=True)
+    write_run(run.warehouse, RunEntry(manifest, APPLYING, Metrics(), now, {}), again=True)
     batch = count_batch(Stage(run.warehouse, run_id), run.settings)
     apply_batch(run, manifest, batch, run.metrics, is_retry=True)
 
@@ -129,7 +129,7 @@ def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
     return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
 
 
-def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, Any], *, is_retry: bool = False) -> None:
+def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *, is_retry: bool = False) -> None:
     """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger.
 
     `is_retry` is said of a stage that was found ready: an earlier try may have come to any step.
@@ -155,10 +155,11 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: dict[str, A
         written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.commits]
         after = {**before, **warehouse.versions(written)}
         rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
-        metrics.update(batch_metrics(batch, rows), status=DONE, inferred=inferred, set_aside=manifest.files_set_aside)
+        metrics.tell_input(batch_metrics(batch, rows), manifest)
+        metrics.status, metrics.inferred = DONE, inferred
         if manifest.is_replay:
-            metrics["replayed"] = orders.records - orders.outcomes["rejected"]
-        metrics["tables"] = table_metrics(rows_before, rows, before, after)
+            metrics.replayed = orders.records - orders.outcomes["rejected"]
+        metrics.tables = table_metrics(rows_before, rows, before, after)
         entry = RunEntry(
             manifest,
             DONE,

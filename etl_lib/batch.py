@@ -115,9 +115,9 @@ class Batch:
     """A stage and what is in it; `dates` are those that applied orders have now or had in the table."""
 
     stage: Stage
-    datasets: dict[str, OrderCounts]
-    dates: dict[date, Counter[str]]
-    samples: dict[tuple[str, str], list[str]]
+    datasets: dict[str, OrderCounts] = field(default_factory=dict)
+    dates: dict[date, Counter[str]] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """Up to `samples` keys by (dataset, rule), no values."""
     read: dict[str, int] = field(default_factory=dict)
     """The records that were read of each dataset, counted while reading; empty for a stage found ready."""

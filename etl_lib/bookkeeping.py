@@ -9,10 +9,11 @@ from etl_lib.batch import Batch
 from etl_lib.dimensions import DIMENSIONS, missing_counts
 from etl_lib.expectations import id_results
 from etl_lib.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, rows_at, rule_results, write_run
+from etl_lib.metrics import OrderMetrics, batch_metrics
 from etl_lib.plan import print_plan
-from etl_lib.report import NOTHING_NEW, batch_metrics
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
+from etl_lib.stage import Stage
 
 MOVED_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT)
 """A plan compared with these; it holds as long as none of them has moved."""
@@ -23,12 +24,9 @@ MEMBER_RULES = {"users": "user_known", "products": "sku_known"}
 def record_plan(run: Run, batch: Batch) -> None:
     """Enter the run as a plan that waits for `--apply`."""
     versions = run.warehouse.versions(MOVED_TABLES)
-    run.metrics.update(
-        batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)),
-        status=PLANNED,
-        inferred=missing_counts(batch),
-        set_aside=run.manifest.files_set_aside,
-    )
+    rows, inferred = run.warehouse.rows(MOVED_TABLES), missing_counts(batch)
+    run.metrics.tell_input(batch_metrics(batch, rows), run.manifest)
+    run.metrics.status, run.metrics.inferred = PLANNED, inferred
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
     if not run.arguments.as_json:
         print_plan(batch, run.settings.samples, sys.stdout, run.metrics)
@@ -37,12 +35,18 @@ def record_plan(run: Run, batch: Batch) -> None:
 def nothing_new(run: Run) -> None:
     """There was no file that the ledger does not have: no table is touched, the ledger neither."""
     rows = rows_at(run.warehouse, run.warehouse.versions(DIMENSIONS.values()), run.ledger.tables)
-    run.metrics.update(NOTHING_NEW, status=DONE, set_aside=run.manifest.files_set_aside, **rows)
+    run.metrics.tell_input(nothing_read(run, rows), run.manifest)
+    run.metrics.status = DONE
+
+
+def nothing_read(run: Run, rows: Mapping[str, int] | None = None) -> OrderMetrics:
+    """The metrics of a batch without records; `rows` are those of dimensions that are told."""
+    return batch_metrics(Batch(Stage(run.warehouse, run.run_id)), rows or {})
 
 
 def record_failure(run: Run, batch: Batch, message: str) -> None:
     """Enter the run as failed, so that no later run applies its stage."""
-    run.metrics.update(batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)), set_aside=run.manifest.files_set_aside)
+    run.metrics.tell_input(batch_metrics(batch, run.warehouse.rows(MOVED_TABLES)), run.manifest)
     results = all_rule_results(run, batch, missing_counts(batch))
     write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message, results))
 

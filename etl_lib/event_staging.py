@@ -47,7 +47,7 @@ def event_files(run: Run) -> dict[str, list[LandingFile]]:
         return collected(landing_files(run.spark, location, f"input.{dataset}"))
 
     files = together(**{name: partial(listed, name) for name in DATASETS})
-    run.metrics["unmatched"] = {name: run.settings.input.location(name) for name in DATASETS if not files[name]}
+    run.metrics.unmatched = {name: run.settings.input.location(name) for name in DATASETS if not files[name]}
     if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
         raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")
     return without_set_aside(run, files)

@@ -16,7 +16,7 @@ from etl_lib.event_batch import EventBatch, FileCounts, count_duplicates
 from etl_lib.event_records import DATASETS
 from etl_lib.event_staging import Files
 from etl_lib.expectations import WEEK_RULES, id_results, week_results
-from etl_lib.feature_report import batch_metrics, print_plan, row_metrics, warnings, window_metrics
+from etl_lib.feature_report import batch_metrics, feature_metrics, print_plan, warnings, window_metrics
 from etl_lib.gates import accounting_problem, quality_problem, warn_of_drift
 from etl_lib.ledger import (
     DONE,
@@ -44,7 +44,7 @@ CHANGED_TABLES = (VALUE_PROP_FEATURES, QUARANTINE)
 
 def pass_gates(run: Run, batch: EventBatch) -> None:
     """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
-    run.metrics.update(batch_metrics(batch), set_aside=run.manifest.files_set_aside)
+    run.metrics.tell_input(batch_metrics(batch), run.manifest)
     error = accounting_problem(batch) or quality_problem(run, batch, DATASETS)
     if error is not None:
         _record_failure(run, batch, error)
@@ -73,19 +73,21 @@ def windows_of(run: Run, batch: EventBatch, arguments: FeatureArguments) -> tupl
 
 def plan_weeks(run: Run, batch: EventBatch, windows: Windows, reference: date) -> None:
     """Show what the run would replace and enter it as a plan; no feature and no file changes."""
-    run.metrics.update(window_metrics(batch, windows, reference), status=PLANNED)
+    run.metrics.status, run.metrics.windows = PLANNED, window_metrics(batch, windows, reference)
     _warn(run, batch, windows)
     prints = batch.datasets["prints"].days
     now = written_weeks(run.warehouse, windows)
-    weeks = {
-        week.isoformat(): (now[week.isoformat()]["rows"], sum(n for day, n in prints.items() if week_of(day) == week))
+    run.metrics.weeks = {
+        week.isoformat(): {
+            "rows_now": now[week.isoformat()]["rows"],
+            "rows": sum(n for day, n in prints.items() if week_of(day) == week),
+        }
         for week in windows.weeks
     }
-    run.metrics["weeks"] = {week: {"rows_now": rows, "rows": then} for week, (rows, then) in weeks.items()}
     versions = run.warehouse.versions(CHANGED_TABLES)
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
     if not run.arguments.as_json:
-        print_plan(run.metrics, weeks, sys.stdout)
+        print_plan(run.metrics, sys.stdout)
 
 
 def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, reference: date) -> None:
@@ -117,8 +119,9 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
     weeks, versions = done["weeks"], done["versions"]
     _check_weeks(batch, weeks)
     with step("ledger"):
-        metrics.update(window_metrics(batch, windows, reference), **row_metrics(weeks, duplicates))
-        metrics.update(status=DONE, files=[done[name] for name in FILES], versions=versions)
+        metrics.windows, metrics.weeks = window_metrics(batch, windows, reference), weeks
+        metrics.features = feature_metrics(weeks, duplicates, [done[name] for name in FILES], versions)
+        metrics.status = DONE
         entry = RunEntry(
             run.manifest,
             DONE,
@@ -166,8 +169,9 @@ def _micros(day: date | None) -> int | None:
 
 def _warn(run: Run, batch: EventBatch, windows: Windows) -> list[RuleResult]:
     results = week_results(batch.datasets["prints"].days, windows, run.settings.min_week_share)
-    run.metrics["warnings"] = [*warnings(results, WEEK_RULES), *(found.told() for found in batch.unlike_ids)]
-    for warning in run.metrics["warnings"]:
+    found = [*warnings(results, WEEK_RULES), *(unlike.told() for unlike in batch.unlike_ids)]
+    run.metrics.batch = batch_metrics(batch, found)
+    for warning in found:
         log.warning(warning)
     return [*results, *id_results(batch)]
 

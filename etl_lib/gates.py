@@ -40,10 +40,12 @@ def limited_datasets(manifest: Manifest) -> Sequence[str]:
 
 def accounting_problem(batch: Counted) -> AccountingError | None:
     """Every record that was read has exactly one outcome."""
+    # A dataset all of whose files were set aside has nothing in the stage.
+    outcomes = {dataset: counts.records for dataset, counts in batch.datasets.items()}
     wrong = [
-        f"{dataset}: {read} records were read, {batch.datasets[dataset].records} have an outcome"
+        f"{dataset}: {read} records were read, {outcomes.get(dataset, 0)} have an outcome"
         for dataset, read in batch.read.items()
-        if read != batch.datasets[dataset].records
+        if read != outcomes.get(dataset, 0)
     ]
     return (
         AccountingError("the outcomes do not add up, no table was changed:\n  " + "\n  ".join(wrong)) if wrong else None

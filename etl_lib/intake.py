@@ -36,7 +36,7 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     found = collected_by(_wanted(scope, files, loaded_files(run.warehouse)), F.col("dataset"))
     without = [name for name in locations if name not in found and name not in run.settings.sources.pulled]
     matched = {*locations} - {*without} | _with_files(listings[name] for name in without)
-    run.metrics["unmatched"] = {name: location for name, location in locations.items() if name not in matched}
+    run.metrics.unmatched = {name: location for name, location in locations.items() if name not in matched}
     left = found if scope.full else without_set_aside(run, found)
     return {dataset: left[dataset] for dataset in DATASETS if left.get(dataset)}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
@@ -16,6 +15,7 @@ from pyspark.sql.types import TimestampType
 from etl_lib import RELEASE
 from etl_lib.batch import Counted
 from etl_lib.local_rows import local_rows
+from etl_lib.metrics import Metrics, as_json, set_aside_from
 from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import (
     ETL_PUBLISHES,
@@ -75,7 +75,7 @@ class RunEntry:
 
     manifest: Manifest
     status: str
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     versions_before: Mapping[str, int]
     versions_after: Mapping[str, int]
     message: str | None = None
@@ -95,8 +95,8 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
         entry.status,
         list(manifest.arguments),
         manifest.started_at,
-        dict(entry.metrics.get("outcomes", {})),
-        json.dumps(entry.metrics),
+        dict(entry.metrics.batch.outcomes) if entry.metrics.batch else {},
+        as_json(entry.metrics, ensure_ascii=True),
         dict(entry.versions_before),
         dict(entry.versions_after),
         entry.message,
@@ -247,7 +247,7 @@ def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
     told = F.get_json_object("metrics", "$.set_aside").alias("told")
     done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(told)
     texts = done.where(F.col("told").isNotNull() & (F.col("told") != "[]")).distinct().collect()
-    return [SetAside(**file) for row in texts for file in json.loads(row["told"])]
+    return [file for row in texts for file in set_aside_from(row["told"])]
 
 
 def rule_results(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> list[RuleResult]:

@@ -17,6 +17,7 @@ from etl_lib.errors import ConfigError, InvariantError, LakehouseError, Unfinish
 from etl_lib.invariants import SUBJECTS, askable, find_violations
 from etl_lib.ledger import DONE, FAILED, UNDONE, RunEntry, consistent_versions, write_run
 from etl_lib.maintenance_report import print_check
+from etl_lib.metrics import CheckMetrics
 from etl_lib.quarantine import DISCARDED, REPLAYED
 from etl_lib.restore import cut_off_runs
 from etl_lib.run import Run, step
@@ -67,12 +68,14 @@ def upkeep(run: Run, tables: Sequence[Table]) -> Iterator[Told]:
     # The entry itself is one more small file of etl_runs: joining it the next time is not worth an entry.
     watched = [table for table in tables if table is not ETL_RUNS]
     before = run.warehouse.versions(watched)
-    yield run.metrics["tables"]
+    told: Told = {}
+    run.metrics.upkeep.tables = told
+    yield told
     after = run.warehouse.versions(watched)
     data = [table for table in tables if table in (*PUBLISHED_TABLES, VALUE_PROP_FEATURES)]
     old, new = ({table.name: versions[table.name] for table in data} for versions in (before, after))
     if not run.arguments.plan and (after != before or new != consistent_versions(run.warehouse, data)):
-        run.metrics["status"] = DONE
+        run.metrics.status = DONE
         write_run(run.warehouse, RunEntry(run.manifest, DONE, run.metrics, old, new))
 
 
@@ -171,14 +174,14 @@ def check(run: Run, tables: Sequence[Table]) -> None:
         violations = find_violations(run.warehouse, subjects, run.settings.samples)
         told["invariants"] = sum(len(subject.invariants) for subject in subjects)
     asked = [invariant for subject in subjects for invariant in subject.invariants]
-    run.metrics.update(
+    run.metrics.upkeep.check = checked = CheckMetrics(
         invariants={one.name: violations[one.name].rows if one.name in violations else 0 for one in asked},
         samples={name: found.keys for name, found in violations.items()},
         not_checked=[one.name for subject in SUBJECTS if subject not in subjects for one in subject.invariants],
     )
     if violations:
         if not run.arguments.as_json:
-            print_check(run.metrics, sys.stdout)
+            print_check(checked, sys.stdout)
         told_all = "\n  ".join(
             f"{one.name}: {violations[one.name].rows} ({one.says}), e.g. {', '.join(violations[one.name].keys[:3])}"
             for one in asked

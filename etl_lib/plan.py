@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 from pyspark.sql import Column
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from etl_lib.batch import Batch
 from etl_lib.merge import dates_literal
+from etl_lib.metrics import Metrics
 from etl_lib.report import MEANINGS, print_input, print_warnings
 from etl_lib.schemas import DIM_ORDER, FACT_SALES, Table
 from etl_lib.streams import console_on, printable
@@ -51,7 +52,7 @@ def _as_texts(side: str, names: Sequence[str]) -> Column:
     return F.create_map(*(part for name in names for part in (F.lit(name), F.col(f"{side}.{name}").cast("string"))))
 
 
-def print_plan(batch: Batch, most: int, stream: TextIO, metrics: Mapping[str, Any]) -> None:
+def print_plan(batch: Batch, most: int, stream: TextIO, metrics: Metrics) -> None:
     """Print the plan of a staged batch; `most` is how many orders to show one by one.
 
     The metrics of the run tell what was finished first, and which input could not be read.
@@ -59,8 +60,9 @@ def print_plan(batch: Batch, most: int, stream: TextIO, metrics: Mapping[str, An
     console = console_on(stream)
     orders = batch.of("orders").outcomes
     console.print(f"\n[bold]Plan {batch.stage.run_id}[/bold]: what applying it would do\n")
-    if finished := metrics.get("finished_runs"):
-        console.print(f"  Before it, interrupted runs were finished from their stage: {', '.join(finished)}\n")
+    if metrics.finished_runs:
+        finished = ", ".join(metrics.finished_runs)
+        console.print(f"  Before it, interrupted runs were finished from their stage: {finished}\n")
     print_input(metrics, console)
     for dataset, counts in sorted(batch.datasets.items()):
         for outcome, sign in _SIGNS.items():

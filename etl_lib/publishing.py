@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any
 
 import structlog
 
 from etl_lib.errors import LakehouseError
 from etl_lib.ledger import COMPLETE, DIFFERS, FAILED, PublishEntry, consistent_versions, write_publish
+from etl_lib.metrics import ChangeMetrics, PublishMetrics
 from etl_lib.publish_basis import why_everything
 from etl_lib.run import Run, step
 from etl_lib.schemas import ETL_PUBLISHES, ETL_RUNS, SALES_TABLES
@@ -49,15 +49,14 @@ def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) ->
     books = Books(run.warehouse, versions)
     failed = {}
     for sink in sinks:
-        told: dict[str, Any] = {"address": sink.address}
-        run.metrics.setdefault("publishes", {})[sink.name] = told
+        run.metrics.publishes[sink.name] = told = PublishMetrics(sink.address)
         try:
             _Publishing(run, sink, _new_publish(versions), books, told).carry_out(is_full=is_full)
         except Exception as error:
             is_expected = isinstance(error, LakehouseError)
-            told["message"] = redacted(str(error) if is_expected else f"{type(error).__name__}: {error}")
+            told.message = redacted(str(error) if is_expected else f"{type(error).__name__}: {error}")
             failed[sink.name] = error
-            log.warning("a sink failed", sink=sink.name, reason=told["message"])
+            log.warning("a sink failed", sink=sink.name, reason=told.message)
     if failed:
         raise _all_of(failed, run)
 
@@ -75,7 +74,7 @@ def _new_publish(versions: Mapping[str, int]) -> Publish:
 
 def _all_of(failed: Mapping[str, Exception], run: Run) -> Exception:
     """One error for all sinks that failed; an unexpected one as it is, so that its trace is not lost."""
-    run.metrics["status"] = FAILED
+    run.metrics.status = FAILED
     for error in failed.values():
         if not isinstance(error, LakehouseError):
             error.add_note(_AGAIN)
@@ -94,9 +93,7 @@ class _Publishing:
     sink: Sink
     publish: Publish
     books: Books
-    told: dict[str, Any]
-    groups: Mapping[str, int] = field(default_factory=dict)
-    rows: Mapping[str, int] = field(default_factory=dict)
+    told: PublishMetrics
 
     def carry_out(self, *, is_full: bool) -> None:
         """Find out what the sink lacks and bring it there; a publish, also one that failed, is entered.
@@ -116,23 +113,23 @@ class _Publishing:
             message = redacted(str(error))
             raise
         finally:
-            if "status" not in self.told:
-                self.told["status"] = status
+            if not self.told.status:
+                self.told.status = status
                 if not self.run.arguments.plan:
                     self._enter(status, message)
 
     def _tell_plan(self, changes: Changes | None) -> None:
         if changes is None:
-            self.told.update(status=NOTHING_NEW, publish_id=self.publish.previous)
+            self.told.status, self.told.publish_id = NOTHING_NEW, self.publish.previous
         else:
-            rows = {name: change.rows.count() for name, change in changes.relations.items()}
-            self.told.update(status=PLANNED, rows=rows)
+            self.told.rows = {name: change.rows.count() for name, change in changes.relations.items()}
+            self.told.status = PLANNED
 
     def _bring(self, changes: Changes) -> None:
-        self.told["publish_id"] = self.publish.publish_id
+        self.told.publish_id = self.publish.publish_id
         with step(f"publish_{self.sink.name}") as counts:
-            self.rows = self.told["rows"] = dict(self.sink.publish(changes))
-            counts["rows"] = sum(self.rows.values())
+            self.told.rows = dict(self.sink.publish(changes))
+            counts["rows"] = sum(self.told.rows.values())
         self._reconcile()
 
     def _reconcile(self) -> None:
@@ -160,13 +157,12 @@ class _Publishing:
             log.info("publishing everything", sink=self.sink.name, reason=reason)
         self.publish = replace(self.publish, is_full=relations is None)
         changes = Changes(self.publish, relations or everything(self.run.warehouse, self.publish.versions))
-        self.groups = {name: each.groups for name, each in changes.relations.items() if each.groups is not None}
-        self.told.update(
+        self.told.changes = ChangeMetrics(
             is_full=self.publish.is_full,
             reason=reason,
             previous=previous,
             versions=dict(self.publish.versions),
-            groups=self.groups,
+            groups={name: each.groups for name, each in changes.relations.items() if each.groups is not None},
             dates={name: len(each.dates) for name, each in changes.relations.items() if each.dates is not None},
         )
         return changes
@@ -178,8 +174,8 @@ class _Publishing:
             sink=self.sink.name,
             address=self.sink.address,
             status=status,
-            groups=self.groups,
-            rows=self.rows,
+            groups=self.told.changes.groups if self.told.changes else {},
+            rows=self.told.rows or {},
             message=message,
             ended_at=datetime.now(UTC),
         )

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TextIO
 
 from etl_lib.config import Settings
+from etl_lib.metrics import Metrics
 from etl_lib.report import print_opening, print_places, print_pulls
 from etl_lib.streams import console_on
 
 
-def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO) -> None:
+def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     """What each pull brought, and where it landed."""
     console = console_on(stream)
     print_opening(metrics, console)
-    print_pulls(metrics, console)
+    print_pulls(metrics.pulls, console)
     print_places(metrics, settings, console)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.ledger import append_values
+from etl_lib.metrics import PullMetrics
 from etl_lib.run import Run, step
 from etl_lib.schemas import ETL_PULLS
 from etl_lib.secrets import reveal
@@ -44,7 +44,7 @@ def pull_sources(run: Run) -> None:
             pulled = pull(dataset, f"{str(sources.landing).rstrip('/')}/{dataset}")
             told["records"] = pulled.pull.manifest.records
             _enter(run, dataset, pulled)
-        run.metrics.setdefault("pulls", {})[dataset] = _told(pulled.pull)
+        run.metrics.pulls[dataset] = _told(pulled.pull)
 
 
 def _from_api(run: Run) -> Callable[[str, str], Pulled]:
@@ -112,14 +112,8 @@ def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
     append_values(run.warehouse, ETL_PULLS, [row])
 
 
-def _told(pull: Pull) -> dict[str, Any]:
-    manifest = pull.manifest
-    return {
-        "pull_id": manifest.pull_id,
-        "status": manifest.status,
-        "pages": manifest.pages,
-        "records": manifest.records,
-        "malformed_pages": manifest.malformed_pages,
-        "resumed": pull.resumed,
-        "folder": pull.folder,
-    }
+def _told(pull: Pull) -> PullMetrics:
+    one = pull.manifest
+    return PullMetrics(
+        one.pull_id, one.status, one.pages, one.records, one.malformed_pages, resumed=pull.resumed, folder=pull.folder
+    )

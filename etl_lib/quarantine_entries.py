@@ -20,6 +20,7 @@ from etl_lib.errors import ConfigError, LakehouseError
 from etl_lib.landing import WHOLE, is_blank
 from etl_lib.ledger import DONE, RunEntry, write_run
 from etl_lib.merge import merge
+from etl_lib.metrics import Metrics
 from etl_lib.quarantine import DISCARDED, NEW
 from etl_lib.quarantine_arguments import REPLAYABLE, Selection, not_replayable
 from etl_lib.run import Run
@@ -185,5 +186,5 @@ def discard_entries(run: Run, entries: DataFrame) -> int:
     done = (F.col("last_run_id") == run.run_id) & (F.col("status") == DISCARDED)
     discarded = run.warehouse.read(QUARANTINE).where(done).count()
     after = run.warehouse.versions(PUBLISHED_TABLES)
-    write_run(run.warehouse, RunEntry(run.manifest, DONE, {"discarded": discarded}, before, after))
+    write_run(run.warehouse, RunEntry(run.manifest, DONE, Metrics(discarded=discarded), before, after))
     return discarded

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from rich.table import Table as Grid
 
 from etl_lib.config import Settings
+from etl_lib.metrics import Metrics, OrderMetrics
 from etl_lib.report import MEANINGS, print_closing, print_conflicts, print_grids, print_opening, print_warnings
 from etl_lib.streams import console_on
 
@@ -88,18 +89,19 @@ def _told(entry: Mapping[str, Any]) -> list[str]:
     return [*lines, *(["payload", entry["payload"]] if entry["payload"] is not None else []), ""]
 
 
-def print_summary(metrics: Mapping[str, Any], settings: Settings, stream: TextIO) -> None:
+def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
     """What a replay or a discard did: entries closed and open, and for a replay what became of the records."""
-    console = console_on(stream)
+    console, batch = console_on(stream), metrics.batch
+    assert isinstance(batch, OrderMetrics)  # noqa: S101 - a run that is done has told it
     print_opening(metrics, console)
-    if "discarded" in metrics:
-        console.print(f"Discarded: {metrics['discarded']:,} entries")
-    elif metrics["datasets"]:
-        still = metrics["outcomes"]["rejected"]
-        console.print(f"Replayed: {metrics['replayed']:,} entries closed, {still:,} rejected again and still open")
+    if metrics.discarded is not None:
+        console.print(f"Discarded: {metrics.discarded:,} entries")
+    elif metrics.replayed is not None:
+        still = batch.outcomes["rejected"]
+        console.print(f"Replayed: {metrics.replayed:,} entries closed, {still:,} rejected again and still open")
     else:
         console.print("Nothing to replay: no entry that was chosen is open, no table was changed.")
-    print_grids(metrics, MEANINGS, console)
-    print_conflicts(metrics, console)
-    print_warnings(metrics["warnings"], console)
-    print_closing(metrics, settings, console)
+    print_grids(metrics, batch.datasets, MEANINGS, console)
+    print_conflicts(batch, console)
+    print_warnings(batch.warnings, console)
+    print_closing(metrics, batch.drift, settings, console)

@@ -6,10 +6,7 @@ that was cut off is finished from there before anything else is read or written.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
 
 import structlog
 from pyspark.sql import DataFrame, Row
@@ -20,6 +17,7 @@ from etl_lib.errors import RestoreError
 from etl_lib.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, write_run
 from etl_lib.local_rows import local_rows
 from etl_lib.merge import merge
+from etl_lib.metrics import Metrics, Restore, UndoMetrics, UpkeepMetrics, restore_from
 from etl_lib.run import Run, step
 from etl_lib.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE, Table
 from etl_lib.stage import Manifest, unfinished
@@ -36,19 +34,6 @@ _WHY_NOT = {
     PLANNED: "is a plan and changed nothing",
     UNDONE: "is undone already",
 }
-
-
-@dataclass(frozen=True)
-class Restore:
-    """What undoing a run does: decided once, entered in etl_runs, and carried out from there."""
-
-    restored_run_id: str
-    versions: Mapping[str, int]
-    """The version that each table goes back to, by its name."""
-    undone_runs: Sequence[str]
-    """The run itself, and those after it that changed the same tables; also such as were cut off."""
-    files: int
-    """How many landing files count as new again."""
 
 
 def plan_restore(warehouse: Warehouse, run_id: str) -> Restore:
@@ -71,7 +56,7 @@ def plan_restore(warehouse: Warehouse, run_id: str) -> Restore:
 def restore(run: Run, planned: Restore) -> None:
     """Undo a run and all later ones that changed the same tables."""
     before = run.warehouse.versions(map(_named, planned.versions))
-    write_run(run.warehouse, RunEntry(run.manifest, APPLYING, {"restore": asdict(planned)}, before, {}))
+    write_run(run.warehouse, RunEntry(run.manifest, APPLYING, Metrics(restore=planned), before, {}))
     _carry_out(run, run.manifest, planned, before)
 
 
@@ -94,11 +79,10 @@ def finish_restores(run: Run) -> list[str]:
     for row in unfinished_restores(run.warehouse):
         log.warning("finishing an interrupted restore", interrupted_run_id=row["run_id"], started_at=row["started"])
         manifest = Manifest(row["run_id"], MAINTAIN, tuple(row["arguments"]), row["started"], is_plan=False)
-        planned = Restore(**json.loads(row["metrics"])["restore"])
+        planned = restore_from(row["metrics"])
         _carry_out(run, manifest, planned, dict(row["versions_before"]))
         finished.append(planned.restored_run_id)
-    if finished:
-        run.metrics["finished_restores"] = finished
+    run.metrics.finished_restores = finished
     return finished
 
 
@@ -114,7 +98,7 @@ def _carry_out(run: Run, manifest: Manifest, planned: Restore, before: Mapping[s
         _mark_undone(warehouse, planned.undone_runs, f"undone by {manifest.run_id}")
     with step("ledger"):
         after = warehouse.versions(map(_named, planned.versions))
-        metrics = {"run_id": manifest.run_id, "task": "restore", "status": DONE, "restore": asdict(planned)}
+        metrics = Metrics(manifest.run_id, DONE, UpkeepMetrics("restore"), restore=planned)
         write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=True)
 
 
@@ -130,7 +114,7 @@ def _mark_undone(warehouse: Warehouse, run_ids: Collection[str], message: str) -
     """
     for manifest in cut_off_runs(warehouse):
         if manifest.run_id in run_ids:
-            write_run(warehouse, RunEntry(manifest, UNDONE, {}, manifest.versions, {}, message), again=True)
+            write_run(warehouse, RunEntry(manifest, UNDONE, Metrics(), manifest.versions, {}, message), again=True)
     marked = local_rows(warehouse.spark, [(found,) for found in run_ids], "run_id STRING")
     files = F.array().cast(ETL_RUNS.schema["files"].dataType)
     source = marked.withColumns({"status": F.lit(UNDONE), "message": F.lit(message), "files": files})
@@ -201,7 +185,7 @@ def _named(name: str) -> Table:
     return {table.name: table for table in ALL_TABLES}[name]
 
 
-def restore_metrics(warehouse: Warehouse, planned: Restore) -> dict[str, Any]:
+def restore_metrics(warehouse: Warehouse, planned: Restore) -> UpkeepMetrics:
     """What a restore tells: the tables with their versions and rows now and then, the undone runs, the files."""
     tables = list(map(_named, planned.versions))
     versions, rows, then = warehouse.versions(tables), warehouse.rows(tables), rows_at(warehouse, planned.versions)
@@ -209,9 +193,5 @@ def restore_metrics(warehouse: Warehouse, planned: Restore) -> dict[str, Any]:
         name: {"version": versions[name], "back_to": version, "rows": rows[name], "rows_then": then[name]}
         for name, version in planned.versions.items()
     }
-    return {
-        "restored_run_id": planned.restored_run_id,
-        "tables": told,
-        "undone_runs": list(planned.undone_runs),
-        "files_new_again": planned.files,
-    }
+    undo = UndoMetrics(planned.restored_run_id, planned.undone_runs, planned.files)
+    return UpkeepMetrics("restore", told, undo=undo)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from etl_lib.errors import DiskFullError, LakehouseError, PlanError, WarehouseBu
 from etl_lib.faults import reach
 from etl_lib.ledger import DONE, FAILED, Ledger
 from etl_lib.lock import warehouse_lock
+from etl_lib.metrics import Metrics
 from etl_lib.opening import open_tables
 from etl_lib.report import print_json, write_metrics
 from etl_lib.rules import RuleBook
@@ -43,7 +44,7 @@ class Job:
 
     name: str
     tables: Sequence[Table]
-    print_summary: Callable[[Mapping[str, Any], Settings, TextIO], None]
+    print_summary: Callable[[Metrics, Settings, TextIO], None]
 
 
 @dataclass
@@ -58,7 +59,7 @@ class Run:
     manifest: Manifest
     ledger: Ledger
     """What the ledger said at the start."""
-    metrics: dict[str, Any] = field(default_factory=dict)
+    metrics: Metrics = field(default_factory=Metrics)
 
     @property
     def run_id(self) -> str:
@@ -100,7 +101,7 @@ def open_run(
         started_at=started.isoformat(timespec="milliseconds"),
         is_plan=arguments.plan,
     )
-    metrics: dict[str, Any] = {"run_id": manifest.run_id, "status": FAILED}
+    metrics = Metrics(manifest.run_id, FAILED)
     refused = False
     structlog.contextvars.bind_contextvars(run_id=manifest.run_id)
     try:
@@ -113,30 +114,30 @@ def open_run(
             try:
                 yield Run(settings, arguments, rules, spark, warehouse, manifest, ledger, metrics)
             finally:
-                metrics["commit_retries"] = warehouse.collisions.total()
+                metrics.commit_retries = warehouse.collisions.total()
     except LakehouseError as error:
-        metrics["message"] = redacted(str(error))
+        metrics.message = redacted(str(error))
         # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
         refused = isinstance(error, WarehouseBusyError | PlanError)
         raise
     except Exception as error:
-        metrics["message"] = redacted(f"{type(error).__name__}: {error}")
+        metrics.message = redacted(f"{type(error).__name__}: {error}")
         if is_disk_full(error):
-            metrics["message"] = full_disk_message(settings)
-            raise DiskFullError(metrics["message"]) from error
+            metrics.message = full_disk_message(settings)
+            raise DiskFullError(metrics.message) from error
         raise
     finally:
-        metrics["duration_s"] = round(time.monotonic() - begun, 3)
+        metrics.duration_s = round(time.monotonic() - begun, 3)
         if not refused:
             _keep(settings.output, metrics)
         if arguments.as_json:
             print_json(metrics, sys.stdout)
-        elif metrics["status"] == DONE:
+        elif metrics.status == DONE:
             job.print_summary(metrics, settings, sys.stdout)
         structlog.contextvars.unbind_contextvars("run_id")
 
 
-def _keep(output: str, metrics: Mapping[str, Any]) -> None:
+def _keep(output: str, metrics: Metrics) -> None:
     """Write the metrics; that they cannot be written is told, and does not undo what the run did."""
     try:
         write_metrics(output, metrics)

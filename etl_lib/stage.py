@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, reduce
-from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -73,11 +72,6 @@ class Manifest:
     """The versions of PUBLISHED_TABLES that the run was staged against: what to go back to, to undo it."""
     set_aside: tuple[SetAside, ...] = ()
     """The files that wait, because they cannot be read as they are."""
-
-    @property
-    def files_set_aside(self) -> list[dict[str, Any]]:
-        """Those files, for the metrics."""
-        return [asdict(file) for file in self.set_aside]
 
     @property
     def is_replay(self) -> bool:

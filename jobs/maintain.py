@@ -20,6 +20,7 @@ from etl_lib.config_file import load_settings
 from etl_lib.ledger import DONE, PLANNED
 from etl_lib.maintenance import check, compact, purge, tables_of, vacuum
 from etl_lib.maintenance_report import print_plan, print_summary
+from etl_lib.metrics import UpkeepMetrics
 from etl_lib.restore import MAINTAIN, finish_restores, plan_restore, restore, restore_metrics
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run
@@ -34,15 +35,15 @@ def maintain(argv: Sequence[str]) -> None:
     settings = load_settings(Settings, arguments.config, arguments.overrides)
     rules = load_settings(RuleBook, Path(settings.rules))
     with open_run(MAINTAIN_JOB, settings, arguments, rules) as run:
-        run.metrics.update(task=arguments.task, tables={})
+        run.metrics.upkeep = UpkeepMetrics(arguments.task, tables={})
         tables = tables_of(run.warehouse)
         if arguments.task == "check":
             check(run, tables)
         elif arguments.restored_run_id not in finish_restores(run):
             change(run, arguments, tables)
-        run.metrics["status"] = PLANNED if arguments.plan else DONE
+        run.metrics.status = PLANNED if arguments.plan else DONE
         if arguments.plan and not arguments.as_json:
-            print_plan(run.metrics, sys.stdout)
+            print_plan(run.metrics.upkeep, sys.stdout)
 
 
 def change(run: Run, arguments: MaintainArguments, tables: Sequence[Table]) -> None:
@@ -61,7 +62,7 @@ def change(run: Run, arguments: MaintainArguments, tables: Sequence[Table]) -> N
 def undo(run: Run, run_id: str) -> None:
     """Show what undoing a run would do, or do it."""
     planned = plan_restore(run.warehouse, run_id)
-    run.metrics.update(restore_metrics(run.warehouse, planned))
+    run.metrics.upkeep = restore_metrics(run.warehouse, planned)
     if not run.arguments.plan:
         restore(run, planned)
 

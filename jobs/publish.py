@@ -37,7 +37,7 @@ def publish(argv: Sequence[str]) -> None:
     check_before_spark(settings, sinks=sinks)
     with open_run(PUBLISH, settings, arguments, rules) as run:
         publish_tables(run, open_sinks(run.spark, settings, sinks), is_full=arguments.full)
-        run.metrics["status"] = DONE
+        run.metrics.status = DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -38,7 +38,7 @@ def pull(argv: Sequence[str]) -> None:
     check_before_spark(settings, is_pulling=True)
     with open_run(PULL, settings, arguments, rules) as run:
         pull_sources(run)
-        run.metrics["status"] = DONE
+        run.metrics.status = DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.applying import apply_batch, finish_interrupted
-from etl_lib.bookkeeping import nothing_new
+from etl_lib.bookkeeping import nothing_new, nothing_read
 from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
@@ -32,7 +32,6 @@ from etl_lib.quarantine_entries import (
     with_full_ids,
 )
 from etl_lib.quarantine_report import print_entries, print_summary, print_whole
-from etl_lib.report import NOTHING_NEW
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run, step
 from etl_lib.schemas import ORDER_TABLES
@@ -85,7 +84,7 @@ def discard(run: Run, selection: Selection) -> None:
     entries = matching(run.warehouse, selection)
     with step("quarantine") as told:
         told["discarded"] = discarded = 0 if entries.isEmpty() else discard_entries(run, entries)
-    run.metrics.update(NOTHING_NEW, status=DONE, discarded=discarded)
+    run.metrics.batch, run.metrics.discarded, run.metrics.status = nothing_read(run), discarded, DONE
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -26,6 +26,7 @@ from etl_lib.config import Inputs, Quality, Settings
 from etl_lib.errors import ConflictError, PlanError
 from etl_lib.ids_alike import IdCount, UnlikeIds
 from etl_lib.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
+from etl_lib.metrics import Metrics, TableMetrics, as_json
 from etl_lib.rules import RuleBook
 from etl_lib.run import Run
 from etl_lib.schemas import (
@@ -119,18 +120,19 @@ def test_a_batch_goes_into_every_table_and_the_ledger_says_so(run: Run) -> None:
     of = manifest("r1", versions=dict.fromkeys(PUBLISHED, 7))
     batch = stage(run, of, "inserted", "rejected", "stale")
     batch.read = {"orders": 3}
-    metrics: dict[str, Any] = {"run_id": "r1"}
+    metrics = Metrics("r1")
     apply_batch(run, of, batch, metrics)
     assert run.warehouse.rows(PUBLISHED_TABLES) == dict.fromkeys(PUBLISHED, 1)
-    assert (metrics["status"], metrics["inferred"]) == ("done", {"users": 1, "products": 1})
-    changed = {"rows_before": 0, "rows_after": 1, "version_before": 7, "version_after": 1}
-    assert metrics["tables"] == dict.fromkeys(PUBLISHED, changed)
-    assert metrics["outcomes"]["inserted"] == metrics["outcomes"]["stale"] == metrics["outcomes"]["rejected"] == 1
-    assert "replayed" not in metrics
+    assert (metrics.status, metrics.inferred) == ("done", {"users": 1, "products": 1})
+    changed = TableMetrics(rows_before=0, rows_after=1, version_before=7, version_after=1)
+    assert metrics.tables == dict.fromkeys(PUBLISHED, changed)
+    told = json.loads(as_json(metrics))
+    assert told["outcomes"]["inserted"] == told["outcomes"]["stale"] == told["outcomes"]["rejected"] == 1
+    assert "replayed" not in told
     entry = run.warehouse.read(ETL_RUNS).collect()[0]
     assert entry["versions_before"] == dict.fromkeys(PUBLISHED, 7)
     assert entry["versions_after"] == dict.fromkeys(PUBLISHED, 1)
-    assert json.loads(entry["metrics"]) == metrics
+    assert json.loads(entry["metrics"]) == told
     assert [(row["path"], row["records"]) for row in run.warehouse.read(ETL_FILES).collect()] == [("f", 3)]
 
 
@@ -165,15 +167,15 @@ def test_ids_of_orders_are_held_against_those_of_users_and_products_here_or_in_t
 
 def test_a_replay_closes_its_entries_and_adds_none(run: Run) -> None:
     of = manifest("r1", job="quarantine")
-    metrics: dict[str, Any] = {}
+    metrics = Metrics()
     first = replace(of, run_id="r0", job="orders")
     apply_batch(run, first, stage(run, first, "rejected"), metrics)
-    assert "replayed" not in metrics
+    assert metrics.replayed is None
     entry = run.warehouse.read(QUARANTINE).collect()[0]
     run.spark.sql(f"UPDATE {run.warehouse.name(QUARANTINE)} SET record_id = 'e1'").collect()  # noqa: S608
     batch = stage(run, of, "unchanged", "unchanged", "unchanged", "rejected", "rejected")
     apply_batch(run, of, batch, metrics)
-    assert metrics["replayed"] == 3
+    assert metrics.replayed == 3
     closed = run.warehouse.read(QUARANTINE).collect()
     told = {**entry.asDict(), "record_id": "e1", "status": "replayed", "last_run_id": "r1"}
     assert [row.asDict() for row in closed] == [told]
@@ -184,7 +186,7 @@ def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_cl
 ) -> None:
     closed = manifest("r1", is_plan=True)
     stage(run, closed, "rejected", "rejected", "inserted")
-    write_run(run.warehouse, RunEntry(closed, APPLYING, {}, closed.versions, {}))
+    write_run(run.warehouse, RunEntry(closed, APPLYING, Metrics(), closed.versions, {}))
     stage(run, manifest("r2"), "inserted", "rejected")
     clock = iter([100.0, 200.0, 502.34567])
     monkeypatch.setattr(applying, "time", SimpleNamespace(monotonic=lambda: next(clock)))
@@ -194,7 +196,7 @@ def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_cl
         ("r1", "failed", f"{gate}quality.max_rejected_share 50.0%"),
         ("r2", "done", None),
     ]
-    assert run.metrics == {"finished_runs": ["r2"]}
+    assert run.metrics == Metrics(finished_runs=["r2"])
     written = json.loads((Path(run.settings.output) / "metrics.json").read_text())
     assert (written["run_id"], written["status"], written["duration_s"]) == ("r2", "done", 302.346)
     assert [row["order_id"] for row in run.warehouse.read(FACT_SALES).collect()] == ["o1"]
@@ -208,7 +210,7 @@ def plan(run: Run, run_id: str, **moved: int) -> None:
     of = manifest(run_id, is_plan=True)
     stage(run, of, "inserted")
     versions = {table.name: 0 for table in MOVED_TABLES} | moved
-    write_run(run.warehouse, RunEntry(of, PLANNED, {}, versions, versions))
+    write_run(run.warehouse, RunEntry(of, PLANNED, Metrics(), versions, versions))
 
 
 def test_a_plan_is_applied_once_and_not_when_a_table_has_moved(run: Run) -> None:
@@ -217,7 +219,8 @@ def test_a_plan_is_applied_once_and_not_when_a_table_has_moved(run: Run) -> None
     with pytest.raises(PlanError, match="unknown is no plan that waits to be applied: it is unknown, applied already"):
         apply_plan(run, "unknown")
     apply_plan(run, "p1")
-    assert (run.metrics["status"], run.metrics["outcomes"]["inserted"]) == ("done", 1)
+    assert run.metrics.batch is not None
+    assert (run.metrics.status, run.metrics.batch.outcomes["inserted"]) == ("done", 1)
     assert statuses(run) == [("p1", "done", None), ("p2", "planned", None)]
     with pytest.raises(PlanError, match="p1 is no plan that waits to be applied"):
         apply_plan(run, "p1")
@@ -264,14 +267,14 @@ def test_without_a_lock_a_run_that_another_overtook_is_refused(unlocked: Run) ->
     batch.read = {"orders": 1}
     told = "since this run compared its records with them: dim_order from version 4 to 0. No table was changed"
     with pytest.raises(ConflictError, match=told):
-        apply_batch(unlocked, behind, batch, {})
+        apply_batch(unlocked, behind, batch, Metrics())
     assert [(run_id, status) for run_id, status, _ in statuses(unlocked)] == [("r1", "failed")]
     assert unlocked.warehouse.read(DIM_ORDER).isEmpty()
 
     alone = manifest("r2")
     batch = stage(unlocked, alone, "inserted")
     batch.read = {"orders": 1}
-    apply_batch(unlocked, alone, batch, {})
+    apply_batch(unlocked, alone, batch, Metrics())
     assert [(run_id, status) for run_id, status, _ in statuses(unlocked)] == [("r1", "failed"), ("r2", "done")]
     with pytest.raises(ConflictError, match="another run took this one for one that was cut off, and finished it"):
-        apply_batch(unlocked, alone, batch, {})
+        apply_batch(unlocked, alone, batch, Metrics())

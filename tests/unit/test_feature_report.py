@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import date
 from io import StringIO
 from typing import Any
@@ -15,13 +17,14 @@ from etl_lib.event_records import DATASETS
 from etl_lib.feature_report import (
     MEANINGS,
     batch_metrics,
+    feature_metrics,
     print_plan,
     print_summary,
-    row_metrics,
     warnings,
     window_metrics,
 )
 from etl_lib.ledger import RuleResult
+from etl_lib.metrics import Metrics, as_json
 from etl_lib.weeks import Windows
 
 MONDAY = date(2020, 11, 23)
@@ -53,13 +56,26 @@ def batch(prints: EventCounts = PRINTS, pays: EventCounts = PAYS) -> EventBatch:
     return EventBatch(None, {"prints": prints, "taps": EventCounts(), "pays": pays}, {})  # type: ignore[arg-type]
 
 
-def metrics(**others: Any) -> dict[str, Any]:
-    told = {"run_id": "run-1", "status": "done", "duration_s": 12.5, "warnings": [], "files": ["/out/final.csv"]}
-    found = batch_metrics(batch()) | window_metrics(batch(), WINDOWS, date(2020, 11, 28))
-    return {**told, **found, **row_metrics(WEEKS, Counter(prints=2)), **others}
+def metrics(some: EventBatch | None = None, told: Sequence[str] = (), file: str = "/out/final.csv") -> Metrics:
+    """Those of a run that warned of what is `told` and wrote a file."""
+    return Metrics(
+        run_id="run-1",
+        status="done",
+        duration_s=12.5,
+        batch=batch_metrics(some or batch(), told),
+        windows=window_metrics(batch(), WINDOWS, date(2020, 11, 28)),
+        weeks=WEEKS,
+        features=feature_metrics(WEEKS, Counter(prints=2), [file], {}),
+    )
 
 
-def summary(found: dict[str, Any], output: str = "/out") -> str:
+def numbers_told() -> dict[str, Any]:
+    """What the JSON has of that run."""
+    found: dict[str, Any] = json.loads(as_json(metrics()))
+    return found
+
+
+def summary(found: Metrics, output: str = "/out") -> str:
     stream = StringIO()
     print_summary(found, Settings(warehouse="/wh", output=output, rules="/r.yaml", input=Inputs()), stream)
     return stream.getvalue()
@@ -71,7 +87,7 @@ def cells(text: str) -> list[list[str]]:
 
 
 def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
-    found = metrics()
+    found = numbers_told()
     for dataset, numbers in zip(DATASETS, ((1234, 1200, 34), (0, 0, 0), (60, 60, 0)), strict=True):
         assert tuple(found[f"{kind}_{dataset}"] for kind in ("input", "valid", "rejected")) == numbers
     assert found["outcomes"] == {"valid": 1260, "rejected": 34}
@@ -82,20 +98,20 @@ def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
 
 
 def test_the_windows_of_several_weeks_reach_from_the_first_to_the_last() -> None:
-    found = metrics()
+    found = numbers_told()
     assert (found["target_week"], found["target_weeks"]) == ("2020-11-23", ["2020-11-16", "2020-11-23"])
     assert (found["reference_date"], found["target_week_complete"]) == ("2020-11-28", False)
     assert (found["window_first_day"], found["window_last_day"]) == ("2020-10-26", "2020-11-22")
     assert (found["pays_before_windows"], found["pays_after_windows"]) == (1, 24)
     rolling = window_metrics(batch(), Windows(WINDOWS.weeks, "rolling", 1), MONDAY)
-    assert (rolling["window_first_day"], rolling["window_last_day"]) == ("2020-11-09", "2020-11-28")
-    assert (rolling["pays_before_windows"], rolling["pays_after_windows"]) == (3, 16)
+    assert (rolling.window_first_day, rolling.window_last_day) == ("2020-11-09", "2020-11-28")
+    assert (rolling.pays_before_windows, rolling.pays_after_windows) == (3, 16)
 
 
 def test_the_week_is_complete_when_there_is_a_print_of_its_sunday_or_later() -> None:
     def complete(*days: date) -> bool:
         prints = EventCounts(outcomes=Counter(valid=len(days)), days=Counter(days))
-        return bool(window_metrics(batch(prints), WINDOWS, MONDAY)["target_week_complete"])
+        return window_metrics(batch(prints), WINDOWS, MONDAY).target_week_complete
 
     assert [complete(date(2020, 11, 28)), complete(date(2020, 11, 29)), complete(date(2021, 1, 1))] == [
         *(False, True),
@@ -105,7 +121,7 @@ def test_the_week_is_complete_when_there_is_a_print_of_its_sunday_or_later() -> 
 
 
 def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_places() -> None:
-    told = summary(metrics(warnings=["the week has no prints: 2020-11-16"]))
+    told = summary(metrics(told=["the week has no prints: 2020-11-16"]))
     assert "Run run-1 done in 12.5 s" in told
     assert ["valid", "1,200", "60", MEANINGS["valid"]] in cells(told)
     assert ["rejected", "34", "0", MEANINGS["rejected"]] in cells(told)
@@ -124,7 +140,7 @@ def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_place
 @pytest.mark.parametrize("name", ["[bold]A[/bold]", "[/]", "[/red]", ":smile:", "A[1]"])
 def test_names_from_outside_are_shown_as_they_are(name: str) -> None:
     prints = EventCounts(Counter(valid=1), Counter({name: 1}), Counter({name: 1}))
-    found = metrics(**batch_metrics(batch(prints)), files=[f"/out/{name}/final.csv"])
+    found = metrics(batch(prints), file=f"/out/{name}/final.csv")
     told = summary(found, output=f"/out/{name}")
     assert f"File     /out/{name}/final.csv\n" in told
     assert f"no table has: {name} (1)\n" in told
@@ -133,8 +149,9 @@ def test_names_from_outside_are_shown_as_they_are(name: str) -> None:
 
 def test_a_plan_tells_the_rows_now_and_then_of_each_week() -> None:
     stream = StringIO()
-    found = metrics(status="planned", warnings=["the week has no prints: 2020-11-16"])
-    print_plan(found, {"2020-11-16": (1500, 0), "2020-11-23": (0, 1200)}, stream)
+    found = metrics(told=["the week has no prints: 2020-11-16"])
+    found.weeks = {"2020-11-16": {"rows_now": 1500, "rows": 0}, "2020-11-23": {"rows_now": 0, "rows": 1200}}
+    print_plan(found, stream)
     told = stream.getvalue()
     assert "Plan run-1: what the run would do" in told
     assert ["2020-11-16", "1,500", "0"] in cells(told)

@@ -32,6 +32,8 @@ from etl_lib.ledger import (
     rule_results,
     write_run,
 )
+from etl_lib.metrics import Metrics, as_json, batch_metrics
+from etl_lib.outcomes import OUTCOMES
 from etl_lib.rules import STRUCTURAL_OF, Rule
 from etl_lib.schemas import (
     DIM_ORDER,
@@ -68,12 +70,13 @@ def warehouse(spark: SparkSession, empty: Path, tmp_path: Path) -> Warehouse:
 
 def entry(run_id: str, status: str = "done", job: str = "orders", **about: Any) -> RunEntry:
     manifest = Manifest(run_id, job, ("--full", "x"), "2024-05-01T00:00:00.123+00:00", is_plan=False)
-    return RunEntry(manifest, status, **{"metrics": {}, "versions_before": {}, "versions_after": {}, **about})
+    return RunEntry(manifest, status, **{"metrics": Metrics(), "versions_before": {}, "versions_after": {}, **about})
 
 
 def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: Warehouse) -> None:
     begun = datetime.now(UTC).replace(tzinfo=None)
-    metrics = {"outcomes": {"inserted": 2}, "items": 3}
+    batch = Batch(Stage(warehouse, "first"), {"orders": OrderCounts(Counter(inserted=2), items=3)})
+    metrics = Metrics(batch=batch_metrics(batch, {}), message="ä")
     write_run(warehouse, entry("first", "planned", versions_before={"a": 1}))
     write_run(warehouse, entry("second", "failed", message="why"))
     write_run(warehouse, entry("earlier", "failed", message="why"))
@@ -103,8 +106,8 @@ def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: W
             **other,
             "run_id": "first",
             "status": "done",
-            "outcomes": {"inserted": 2},
-            "metrics": json.dumps(metrics),
+            "outcomes": {**dict.fromkeys(OUTCOMES, 0), "inserted": 2},
+            "metrics": json.dumps(json.loads(as_json(metrics))),
             "versions_before": {"a": 1},
             "versions_after": {"a": 2},
             "message": None,

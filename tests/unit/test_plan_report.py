@@ -15,17 +15,10 @@ import pytest
 from etl_lib.batch import Batch, OrderCounts
 from etl_lib.config import Inputs, Settings
 from etl_lib.ids_alike import IdCount, UnlikeIds
+from etl_lib.metrics import Metrics, TableMetrics, as_json, batch_metrics
 from etl_lib.outcomes import OUTCOMES
 from etl_lib.plan import print_plan
-from etl_lib.report import (
-    MEANINGS,
-    NOTHING_NEW,
-    batch_metrics,
-    metrics_paths,
-    print_json,
-    print_summary,
-    write_metrics,
-)
+from etl_lib.report import MEANINGS, metrics_paths, print_json, print_summary, write_metrics
 
 
 class StagedRun:
@@ -50,19 +43,26 @@ ORDERS = OrderCounts(
     blank=9,
 )
 ROWS = {"dim_user": 7, "dim_product": 8}
-METRICS: dict[str, Any] = {
-    "run_id": "run-1",
-    "status": "done",
-    "duration_s": 12.5,
-    "inferred": {"users": 2, "products": 0},
-    "tables": {
-        "fact_sales": {"rows_before": 0, "rows_after": 1234567, "version_before": 0, "version_after": 1},
-        "dim_user": {"rows_before": 5, "rows_after": 5, "version_before": 3, "version_after": 3},
-    },
-}
 
 
-def summary(metrics: dict[str, Any], output: str = "/out", warehouse: str = "/wh") -> str:
+def metrics_of(some: Batch) -> Metrics:
+    return Metrics(
+        run_id="run-1",
+        status="done",
+        duration_s=12.5,
+        batch=batch_metrics(some, ROWS),
+        inferred={"users": 2, "products": 0},
+        tables={"fact_sales": TableMetrics(0, 1234567, 0, 1), "dim_user": TableMetrics(5, 5, 3, 3)},
+    )
+
+
+def numbers_of(some: Batch) -> dict[str, Any]:
+    """What the JSON has of a batch."""
+    found: dict[str, Any] = json.loads(as_json(Metrics(batch=batch_metrics(some, ROWS))))
+    return found
+
+
+def summary(metrics: Metrics, output: str = "/out", warehouse: str = "/wh") -> str:
     stream = StringIO()
     settings = Settings(warehouse=warehouse, output=output, rules="/rules.yaml", input=Inputs())
     print_summary(metrics, settings, stream)
@@ -75,7 +75,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
-    metrics = batch_metrics(batch(orders=ORDERS), ROWS)
+    metrics = numbers_of(batch(orders=ORDERS))
     assert metrics == {
         "input_orders": 1252,
         "blank_lines": 9,
@@ -111,7 +111,7 @@ def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
 
 
 def test_a_batch_without_orders_has_every_number_at_zero() -> None:
-    metrics = batch_metrics(batch(users=OrderCounts(Counter(inserted=1))), ROWS)
+    metrics = numbers_of(batch(users=OrderCounts(Counter(inserted=1))))
     assert (metrics["input_orders"], metrics["valid_orders"], metrics["conflicts"]) == (0, 0, 0)
     assert metrics["outcomes"] == dict.fromkeys(OUTCOMES, 0)
     assert metrics["datasets"]["users"]["outcomes"] == {**dict.fromkeys(OUTCOMES, 0), "inserted": 1}
@@ -119,8 +119,7 @@ def test_a_batch_without_orders_has_every_number_at_zero() -> None:
 
 def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() -> None:
     users = OrderCounts(Counter(inserted=3))
-    metrics = {**METRICS, **batch_metrics(batch(orders=ORDERS, users=users), ROWS)}
-    told = summary(metrics)
+    told = summary(metrics_of(batch(orders=ORDERS, users=users)))
     assert "Run run-1 done in 12.5 s" in told
     assert ["inserted", "1,000", "3", MEANINGS["inserted"]] in rows(told)
     assert ["rejected", "7", "0", "in quarantine"] in rows(told)
@@ -140,23 +139,23 @@ def test_ids_that_are_unlike_are_told_in_the_summary_and_in_the_plan() -> None:
     unlike = UnlikeIds("users", "user_id", IdCount(40, 12), ["orders"], ["98702.0", "98703.0"])
     told = f"Warning {unlike.told()}\n"
     some = replace(batch(users=OrderCounts(Counter(inserted=40))), unlike_ids=[unlike])
-    assert told in summary({**METRICS, **batch_metrics(some, ROWS)})
+    assert told in summary(metrics_of(some))
     stream = StringIO()
-    print_plan(some, 20, stream, {})
+    print_plan(some, 20, stream, Metrics())
     assert told in stream.getvalue()
-    assert "Warning" not in summary({**METRICS, **batch_metrics(batch(orders=ORDERS), ROWS)})
+    assert "Warning" not in summary(metrics_of(batch(orders=ORDERS)))
 
 
 def test_an_outcome_that_no_record_has_is_left_out() -> None:
     stale = batch(orders=OrderCounts(Counter(stale=1)))
-    metrics = {**METRICS, **batch_metrics(stale, ROWS)}
-    told = summary(metrics)
+    told = summary(metrics_of(stale))
     assert "stale" in told
     assert "inserted" not in told
 
 
 def test_a_run_without_new_files_says_so_and_names_the_runs_it_finished() -> None:
-    told = summary({"run_id": "run-2", "status": "done", "finished_runs": ["run-0", "run-1"], **NOTHING_NEW})
+    nothing = batch_metrics(batch(), {})
+    told = summary(Metrics("run-2", "done", finished_runs=["run-0", "run-1"], batch=nothing))
     assert "Nothing new: the ledger has every file, no table was changed." in told
     assert "Finished first, from their stage: run-0, run-1" in told
     assert "Conflicts" not in told
@@ -172,8 +171,7 @@ def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
         conflicts=1,
         conflict_keys=[name],
     )
-    metrics = {**METRICS, **batch_metrics(batch(orders=orders), ROWS)}
-    told = summary(metrics, output=f"/out/{name}", warehouse=f"/wh/{name}")
+    told = summary(metrics_of(batch(orders=orders)), output=f"/out/{name}", warehouse=f"/wh/{name}")
     assert f"1 orders: {name}\n" in told
     assert f"no table has: {name} (1)\n" in told
     assert f"Tables   /wh/{name}\nMetrics  /out/{name}/metrics.json\n" in told
@@ -183,7 +181,7 @@ def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
 def test_a_plan_that_changes_nothing_says_what_is_left_alone_and_why() -> None:
     stream = StringIO()
     counts = Counter(unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7)
-    print_plan(batch(orders=OrderCounts(counts)), 20, stream, {})
+    print_plan(batch(orders=OrderCounts(counts)), 20, stream, Metrics())
     told = stream.getvalue()
     for outcome, number in counts.items():
         assert f"  = {number} orders {outcome}: {MEANINGS[outcome]}\n" in told
@@ -193,14 +191,14 @@ def test_a_plan_that_changes_nothing_says_what_is_left_alone_and_why() -> None:
 
 def test_metrics_are_one_json_object_on_one_line() -> None:
     stream = StringIO()
-    print_json({"run_id": "run-1", "conflict_orders": ["é\n"]}, stream)
-    assert stream.getvalue() == '{"run_id": "run-1", "conflict_orders": ["é\\n"]}\n'
+    print_json(Metrics(run_id="run-1", finished_runs=["é\n"]), stream)
+    assert stream.getvalue() == '{"run_id": "run-1", "finished_runs": ["é\\n"]}\n'
 
 
 def test_metrics_are_written_beside_the_run_and_as_the_latest(tmp_path: Path) -> None:
     output = str(tmp_path / "out put 100% [1]")
     for run_id in ("run-1", "run-2"):
-        write_metrics(output, {"run_id": run_id, "status": "dône"})
+        write_metrics(output, Metrics(run_id, "dône"))
     latest, own = metrics_paths(f"{output}/", "run-2")
     assert (latest, own) == (f"{output}/metrics.json", f"{output}/runs/run-2/metrics.json")
     assert Path(latest).read_text(encoding="utf-8") == Path(own).read_text(encoding="utf-8")
