@@ -279,12 +279,6 @@ def values_by_key(metrics: object) -> dict[str, object]:
     return found
 
 
-def tables_from(text: str | None) -> dict[str, TableMetrics]:
-    """The `tables` of a run; none of those of which the maintain job tells something else."""
-    keys = {one.name for one in fields(TableMetrics)}
-    return {name: TableMetrics(**told) for name, told in json.loads(text or "{}").items() if told.keys() == keys}
-
-
 def set_aside_from(text: str) -> list[SetAside]:
     """The files in `set_aside` of a run."""
     return [SetAside(**file) for file in json.loads(text)]

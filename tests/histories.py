@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
+from enum import Enum
 from math import ceil
 from pathlib import Path
 from typing import Any, Literal
@@ -75,7 +76,14 @@ def write_products(path: Path) -> Path:
 
 # --- strategies -----------------------------------------------------------------------------------------------------
 
-ABSENT = object()  # a member with this value is left out of the record
+
+class _Absent(Enum):
+    """A member with this value is left out of the record."""
+
+    ABSENT = "absent"
+
+
+ABSENT = _Absent.ABSENT
 
 # Both sides of a day border, in several zones; one of them is a plain date.
 CREATED = tuple(datetime(2024, 3, day, hour, tzinfo=UTC) for day, hour in [(1, 0), (1, 22), (2, 2), (2, 20)])
