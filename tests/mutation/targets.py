@@ -28,6 +28,5 @@ EQUIVALENT: dict[str, str] = {
     'open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit("applying")) <= "applying")': (
         "no status sorts before `applying`"
     ),
-    "inferred = dict(zip(DIMENSIONS, counts, strict=False))": "`together` gives a result for each step",
 }
 """Mutated lines that no test can tell from the original ones, each with the reason; they stay in the score."""
