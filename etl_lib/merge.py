@@ -53,6 +53,8 @@ def merge(
         warehouse.commit(table, write)
     finally:
         warehouse.spark.catalog.dropTempView(view)
+    if told.get("num_affected_rows") == 0:
+        warehouse.commits[table.name] -= 1  # of nothing Delta makes no commit where it has deletion vectors
     return told.get("num_inserted_rows")
 
 

@@ -40,7 +40,8 @@ def compute_features(argv: Sequence[str]) -> None:
         settings.input.location(dataset)
     check_before_spark(settings, inputs=DATASETS)
     with open_run(VALUE_PROPS, settings, arguments, rules) as run:
-        finish_restores(run)
+        if run.ledger.has_open:
+            finish_restores(run)
         with step("files") as told:
             found = event_files(run)
             told["files"] = sum(map(len, found.values()))

@@ -158,6 +158,10 @@ def test_a_restore_that_was_cut_off_is_finished_first_and_undoes_a_run_that_was_
     assert f"undoing: {second}" in capsys.readouterr().out
     assert contents(job) == before
     entry = job.read(ETL_RUNS).where("job = 'maintain'").collect()[0]
+    undone = (
+        job.read(ETL_RUNS).where("status = 'undone'").selectExpr("run_id", "size(files) AS n", "size(rules) > 0 AS r")
+    )
+    assert sorted(tuple(row) for row in undone.collect()) == sorted([(second, 0, True), (third, 0, False)])
     assert status_of(job) == {first: "done", second: "undone", third: "undone", entry["run_id"]: "done"}
     assert entry["versions_before"] == {table.name: versions[table.name] for table in PUBLISHED_TABLES}
     assert entry["versions_after"] == {table.name: job.versions()[table.name] for table in PUBLISHED_TABLES}

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib import little
-from etl_lib.schemas import DIM_ORDER, FACT_SALES, ORDER_TABLES, Table
+from etl_lib.schemas import DIM_ORDER, ETL_RUNS, FACT_SALES, ORDER_TABLES, Table
 from tests.executions import Execution, executions_of
 from tests.integration.test_orders_job import data_versions, order, outcomes
 from tests.job import Job
@@ -102,6 +102,7 @@ def test_a_replay_merges_nothing_and_reads_no_lines(base: Job, spark: SparkSessi
     assert merges(found) == 0
     assert scans(found) == {"dim_order": 1, "etl_runs": 2, "etl_stage": 1}
     assert len(found) <= 22
+    assert base.read(ETL_RUNS).where("size(files) > 0").count() == 1, "a file is entered once"
 
 
 def test_a_run_without_new_files_reads_the_ledger_alone(base: Job, spark: SparkSession) -> None:

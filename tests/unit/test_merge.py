@@ -1,14 +1,19 @@
-"""MERGE as text: the clauses, and the dates that prune it."""
+"""MERGE as text: the clauses, and the dates that prune it; and what Delta tells of one."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import pytest
+from pyspark.sql import SparkSession
 
-from etl_lib.merge import dates_literal, insert_all, update_all
+from etl_lib.merge import dates_literal, insert_all, merge, update_all
 from etl_lib.schemas import Table
+from etl_lib.warehouse import Warehouse
+from tests.frames import frame
 
 PAIR = Table(name="pair", grain="one pair", columns="a STRING, `b` INT", key=("a",))
 FIRST = date(2024, 1, 1)
@@ -50,3 +55,22 @@ def test_an_update_sets_every_declared_column() -> None:
 def test_an_insert_gives_every_declared_column() -> None:
     assert insert_all(PAIR) == "WHEN NOT MATCHED AND true THEN INSERT (`a`, `b`) VALUES (s.`a`, s.`b`)"
     assert insert_all(PAIR, "s.b > 0").startswith("WHEN NOT MATCHED AND s.b > 0 THEN INSERT")
+
+
+@pytest.mark.parametrize("has_vectors", [True, False])
+def test_what_a_merge_has_done_is_told_and_one_that_changes_nothing_is_no_commit(
+    spark: SparkSession, tmp_path: Path, *, has_vectors: bool
+) -> None:
+    """But without deletion vectors it is one, where a row matches and no clause applies."""
+    warehouse, table = Warehouse(spark, str(tmp_path)), replace(PAIR, changes_in_place=has_vectors)
+    warehouse.create([table])
+
+    def merged(**rows: int) -> tuple[int | None, int, int | None, int]:
+        clauses = ["WHEN MATCHED AND s.b = 0 THEN DELETE", update_all(table, "t.b <> s.b"), insert_all(table)]
+        source = frame(spark, "a STRING, b INT", *rows.items())
+        inserted = merge(warehouse, table, source, on="t.a = s.a", clauses=clauses)
+        return inserted, warehouse.commits["pair"], warehouse.grown["pair"], warehouse.version(table)
+
+    assert merged(x=1, y=2) == (2, 1, 2, 1)
+    assert merged(x=0, y=3, z=1, v=1) == (2, 2, 3, 2)
+    assert merged(y=3) == (0, 2, 3, 2 if has_vectors else 3)
