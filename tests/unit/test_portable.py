@@ -1,4 +1,4 @@
-"""etl_lib and jobs use what Spark Connect and shared clusters have, too: no SparkContext, RDD, JVM, cache or checkpoint."""
+"""etl_lib and jobs use only what Spark Connect has, too: no SparkContext, RDD, JVM, cache or checkpoint."""
 
 from __future__ import annotations
 
