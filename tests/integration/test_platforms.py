@@ -117,12 +117,20 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"no Spark Connect server: {log.read_text()[-3000:]}")
 
 
-@pytest.fixture(params=["pair-4.0", "pair-4.2", "connect"])
-def platform(request: pytest.FixtureRequest) -> dict[str, str]:
-    """The environment in which a job's process finds the oldest pair of Spark and Delta, the newest, or a server."""
-    if request.param == "connect":
+ENGINES = {
+    "pair-4.0": "Apache-Spark/4.0.2 Delta-Lake/4.0.1",
+    "pair-4.2": "Apache-Spark/4.2.0 Delta-Lake/4.4.0",
+    "connect": "Apache-Spark/4.1.1 Delta-Lake/4.2.0",
+}
+"""The oldest pair, the newest and the project's own, as Delta enters them in the log of a table."""
+
+
+@pytest.fixture
+def platform(request: pytest.FixtureRequest, name: str) -> dict[str, str]:
+    """The environment in which a job's process finds another pair of Spark and Delta, or a server."""
+    if name == "connect":
         return {"SPARK_REMOTE": request.getfixturevalue("connect_server")}
-    pair = ROOT / ".venv" / request.param
+    pair = ROOT / ".venv" / name
     return {"SPARK_HOME": str(pair / "pyspark"), "PYTHONPATH": f"{pair}:{ROOT}"}
 
 
@@ -140,8 +148,13 @@ def after_both_batches(sample_job: Job, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
 def test_a_run_that_died_is_finished_on_every_platform_and_the_tables_are_the_same(
-    platform: dict[str, str], sample_job: Job, after_both_batches: dict[str, list[tuple[Any, ...]]], tmp_path: Path
+    name: str,
+    platform: dict[str, str],
+    sample_job: Job,
+    after_both_batches: dict[str, list[tuple[Any, ...]]],
+    tmp_path: Path,
 ) -> None:
     job = DyingJob(sample_job.spark, tmp_path, landed=sample_job.landing)
     for_tests = [f"--set={name}={value}" for name, value in TEST_SPARK.items()]
@@ -151,9 +164,11 @@ def test_a_run_that_died_is_finished_on_every_platform_and_the_tables_are_the_sa
     later = last_line(run_process(platform, "orders", tmp_path, *options, *later_batch(job), "--json"))
     assert len(later["finished_runs"]) == 1
     last_line(run_process(platform, "maintain", tmp_path, "check", *job.places(), *for_tests, "--json"))
+    log = [json.loads(line) for path in tmp_path.glob("warehouse/*/_delta_log/*.json") for line in path.open()]
+    assert {entry["commitInfo"]["engineInfo"] for entry in log if "commitInfo" in entry} == {ENGINES[name]}
     found = contents(job)
-    for name, rows in after_both_batches.items():
-        assert found[name] == rows, name
+    for table, rows in after_both_batches.items():
+        assert found[table] == rows, table
 
 
 @pytest.mark.slow
