@@ -164,7 +164,8 @@ def test_a_run_that_died_is_finished_on_every_platform_and_the_tables_are_the_sa
     later = last_line(run_process(platform, "orders", tmp_path, *options, *later_batch(job), "--json"))
     assert len(later["finished_runs"]) == 1
     last_line(run_process(platform, "maintain", tmp_path, "check", *job.places(), *for_tests, "--json"))
-    log = [json.loads(line) for path in tmp_path.glob("warehouse/*/_delta_log/*.json") for line in path.open()]
+    texts = [path.read_text(encoding="utf-8") for path in tmp_path.glob("warehouse/*/_delta_log/*.json")]
+    log = [json.loads(line) for text in texts for line in text.splitlines()]
     assert {entry["commitInfo"]["engineInfo"] for entry in log if "commitInfo" in entry} == {ENGINES[name]}
     found = contents(job)
     for table, rows in after_both_batches.items():
