@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow coverage torture mutation bench bench-full lock clean
+.PHONY: help setup lint types test test-slow pairs coverage torture mutation bench bench-full lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -31,10 +31,17 @@ types: setup ## mypy, strict
 test: setup ## the tests but the slow ones, with coverage
 	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture' --cov --cov-report=term
 
-test-slow: setup ## the slow tests; some need the jars for S3 (640 MB) and the driver for PostgreSQL
+test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driver for PostgreSQL, two more Sparks (900 MB)
 	@deploy/setup.sh jars s3
 	@deploy/setup.sh jars postgres
+	@deploy/setup.sh pair 4.0
+	@deploy/setup.sh pair 4.2
 	COVERAGE_FILE=.coverage.slow $(PYTHON) -m pytest -m slow --cov --cov-report= --cov-fail-under=0
+
+pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
+	@deploy/setup.sh pair 4.0
+	@deploy/setup.sh pair 4.2
+	$(PYTHON) -m pytest -m slow -k finished_on_every_platform
 
 coverage: setup ## what test and test-slow covered together, when both have run
 	$(PYTHON) -m coverage combine --keep --quiet .coverage.test .coverage.slow
@@ -67,6 +74,8 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	$(UV_COMPILE) $(UPGRADE) --extra local pyproject.toml -o requirements/local.txt
 	$(UV_COMPILE) $(UPGRADE) --extra local --extra dev pyproject.toml -c requirements/local.txt -o requirements/dev.txt
 	$(UV_COMPILE) $(UPGRADE) --extra bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
+	echo 'pyspark==4.0.2' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.0.txt
+	echo 'pyspark==4.2.0' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.2.txt
 
 clean: ## remove .venv and what tools leave behind; tables and outputs stay
 	rm -rf .venv .venv.lock .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis build *.egg-info

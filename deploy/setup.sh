@@ -4,6 +4,7 @@
 #   deploy/setup.sh              what a job needs                  (requirements/local.txt)
 #   deploy/setup.sh dev          and what tests and checks need    (requirements/dev.txt)
 #   deploy/setup.sh jars s3      and the jars for S3 (640 MB), in .venv/jars-s3; likewise jars postgres
+#   deploy/setup.sh pair 4.0     and the oldest tested Spark (4.0) with its Delta, in .venv/pair-4.0; likewise the newest, pair 4.2
 #
 # All or nothing: the stamp in .venv is written last and names the locks it was made from. A start that finds it does nothing;
 # one that finds none (killed half-way), or another (a lock has changed), begins anew.
@@ -22,16 +23,17 @@ readonly root venv="$root/.venv"
 # that Spark already has, and fails where a local Maven cache holds poms without jars.
 about_jars() { # jars
   pins_name="jars-$1.sha256"
+  excluded='org.*:*,com.*:*,javax.*:*,commons-*:*,io.airlift:*,io.unitycatalog:*'
   case "$1" in
-    delta)
-      package=io.delta:delta-spark_4.1_2.13:4.2.0 pins_name=jars.sha256
-      excluded='org.*:*,com.*:*,javax.*:*,commons-*:*,io.airlift:*,io.unitycatalog:*'
-      ;;
+    delta) package=io.delta:delta-spark_4.1_2.13:4.2.0 pins_name=jars.sha256 ;;
+    pair-4.0) package=io.delta:delta-spark_2.13:4.0.1 ;;
+    pair-4.2) package=io.delta:delta-spark_4.2_2.13:4.4.0 ;;
     s3)
       package=org.apache.hadoop:hadoop-aws:3.4.2
       excluded='org.apache.hadoop:hadoop-common,org.slf4j:*,com.*:*,javax.*:*,commons-*:*'
       ;;
     postgres) package=org.postgresql:postgresql:42.7.8 excluded='org.checkerframework:*' ;;
+    pair-*) fail 2 "there is no pair '${1#pair-}'; there are: 4.0, 4.2" ;;
     *) fail 2 "there are no jars '$1'; there are: s3, postgres" ;;
   esac
   pins="$root/deploy/$pins_name"
@@ -50,7 +52,10 @@ sha256() { # macOS has no sha256sum
 
 fingerprint() { # set of packages or of jars: what it is made from, in one number
   local -a from=("$root/requirements/build.txt" "$root/requirements/$1.txt" "$root/deploy/jars.sha256")
-  [[ "$1" != jars-* ]] || from=("$root/deploy/$1.sha256")
+  case "$1" in
+    jars-*) from=("$root/deploy/$1.sha256") ;;
+    pair-*) from+=("$root/deploy/jars-$1.sha256") ;;
+  esac
   cat "${from[@]}" "${BASH_SOURCE[0]}" | sha256 | cut -d ' ' -f 1
 }
 
@@ -127,7 +132,7 @@ make_venv() { # python
   "$1" -m venv --clear "$venv" || fail 1 "could not make $venv"
 }
 
-install() { # set
+install() { # set, further options of pip
   local advice="  Without a network: set a mirror with 'pip config set global.index-url URL', or PIP_NO_INDEX=1 and PIP_FIND_LINKS to a folder of packages."
   # -I: a PYTHONPATH of the caller must not count as installed.
   # --no-deps: the lock has all of them. An old pip would look for those of an extra anew, and refuse what is newer than the lock.
@@ -135,7 +140,7 @@ install() { # set
   say "installing the packages of requirements/$1.txt"
   # pyspark comes as source; what builds it is locked too, hence no build isolation.
   logged "$advice" "${pip[@]}" -r "$root/requirements/build.txt"
-  logged "$advice" "${pip[@]}" --no-build-isolation --use-pep517 -r "$root/requirements/$1.txt"
+  logged "$advice" "${pip[@]}" --no-build-isolation --use-pep517 "${@:2}" -r "$root/requirements/$1.txt"
 }
 
 resolve_jars() { # package, packages to leave out, scratch folder: Spark's own Ivy puts them into its folder jars/
@@ -184,12 +189,18 @@ set_up() { # set
     fingerprint local >"$venv/.setup-local"
   fi
   if ! is_current "$1"; then
-    if [[ "$1" == jars-* ]]; then
-      rm -rf "${venv:?}/$1"
-      install_jars "${1#jars-}" "$venv/$1"
-    else
-      install "$1"
-    fi
+    case "$1" in
+      jars-*)
+        rm -rf "${venv:?}/$1"
+        install_jars "${1#jars-}" "$venv/$1"
+        ;;
+      pair-*) # just pyspark: all else is that of .venv
+        rm -rf "${venv:?}/$1"
+        install "$1" --target "$venv/$1"
+        install_jars "$1" "$venv/$1/pyspark/jars"
+        ;;
+      *) install "$1" ;;
+    esac
     fingerprint "$1" >"$venv/.setup-$1"
   fi
   say "done in $SECONDS s"
@@ -197,13 +208,18 @@ set_up() { # set
 
 main() {
   local set="${1:-local}"
-  if [[ "$set" == jars ]]; then
-    local package excluded pins_name pins
-    about_jars "${2:-}"
-    set="jars-$2"
-  else
-    [[ -f "$root/requirements/$set.txt" ]] || fail 2 "there is no requirements/$set.txt"
-  fi
+  local package excluded pins_name pins
+  case "$set" in
+    jars)
+      about_jars "${2:-}"
+      set="jars-$2"
+      ;;
+    pair)
+      set="pair-${2:-}"
+      about_jars "$set"
+      ;;
+    *) [[ -f "$root/requirements/$set.txt" ]] || fail 2 "there is no requirements/$set.txt" ;;
+  esac
   require_java
   if ! is_current local || ! is_current "$set"; then
     set_up "$set"

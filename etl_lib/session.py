@@ -13,7 +13,7 @@ from pyspark.sql import SparkSession
 
 log = structlog.get_logger(__name__)
 
-TESTED_SPARK = "4.1."
+TESTED_SPARK = ("4.0.", "4.1.", "4.2.")
 
 DELTA = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -57,7 +57,9 @@ def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
     for name, value in settings_not_in_force(spark).items():
         log.warning("setting not in force", setting=name, needed=NEEDED[name], found=value)
     if not spark.version.startswith(TESTED_SPARK):
-        log.warning("untested Spark version", found=spark.version, tested=f"{TESTED_SPARK}x")
+        log.warning(
+            "untested Spark version", found=spark.version, tested=", ".join(f"{version}x" for version in TESTED_SPARK)
+        )
     return spark
 
 

@@ -97,7 +97,7 @@ class Warehouse:
                 raise
             raise ConfigError(
                 f"Spark {self.spark.version} has no Delta Lake on its class path: "
-                "start the job with ./spark-submit.sh, or give the cluster Delta 4.2.0 for Spark 4.1"
+                "start the job with ./spark-submit.sh, or give the cluster the Delta for its Spark"
             ) from error
         if added := _absent_nullable(table.schema, self.read(table).schema):
             self.spark.sql(f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})")

@@ -1,10 +1,11 @@
-"""The same job on other ground: tables by catalog name, Spark Connect, a path with a space, compressed input."""
+"""The same job on other ground: other pairs of Spark and Delta, Spark Connect, tables by catalog name, odd paths."""
 
 from __future__ import annotations
 
 import gzip
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,10 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from etl_lib.faults import VARIABLE
+from tests.conftest import TEST_SPARK
 from tests.job import FeatureJob, Job
+from tests.killing import DyingJob, contents, copy_of
 from tests.postgres_server import HOST, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +117,61 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
     raise AssertionError(f"no Spark Connect server: {log.read_text()[-3000:]}")
 
 
+ENGINES = {
+    "pair-4.0": "Apache-Spark/4.0.2 Delta-Lake/4.0.1",
+    "pair-4.2": "Apache-Spark/4.2.0 Delta-Lake/4.4.0",
+    "connect": "Apache-Spark/4.1.1 Delta-Lake/4.2.0",
+}
+"""The oldest pair, the newest and the project's own, as Delta enters them in the log of a table."""
+
+
+@pytest.fixture
+def platform(request: pytest.FixtureRequest, name: str) -> dict[str, str]:
+    """The environment in which a job's process finds another pair of Spark and Delta, or a server."""
+    if name == "connect":
+        return {"SPARK_REMOTE": request.getfixturevalue("connect_server")}
+    pair = ROOT / ".venv" / name
+    return {"SPARK_HOME": str(pair / "pyspark"), "PYTHONPATH": f"{pair}:{ROOT}"}
+
+
+def later_batch(job: Job) -> list[str]:
+    """The options of the second batch of the sample."""
+    return [f"--set=input.orders={job.landing / 'later'}", f"--set=input.users={job.landing / 'users_later.csv'}"]
+
+
+@pytest.fixture(scope="module")
+def after_both_batches(sample_job: Job, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[Any, ...]]]:
+    """The tables with the whole sample, loaded in the session of the tests by two runs that nobody disturbed."""
+    job = copy_of(sample_job, tmp_path_factory.mktemp("both-batches"))
+    assert job.run(*later_batch(job)) == 0
+    return contents(job)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_run_that_died_is_finished_on_every_platform_and_the_tables_are_the_same(
+    name: str,
+    platform: dict[str, str],
+    sample_job: Job,
+    after_both_batches: dict[str, list[tuple[Any, ...]]],
+    tmp_path: Path,
+) -> None:
+    job = DyingJob(sample_job.spark, tmp_path, landed=sample_job.landing)
+    for_tests = [f"--set={name}={value}" for name, value in TEST_SPARK.items()]
+    options = [*job.options(), *for_tests]
+    died = run_process(platform | {VARIABLE: "fact_sales.after"}, "orders", tmp_path, *options)
+    assert died.returncode == -signal.SIGKILL, died.stderr[-3000:]
+    later = last_line(run_process(platform, "orders", tmp_path, *options, *later_batch(job), "--json"))
+    assert len(later["finished_runs"]) == 1
+    last_line(run_process(platform, "maintain", tmp_path, "check", *job.places(), *for_tests, "--json"))
+    texts = [path.read_text(encoding="utf-8") for path in tmp_path.glob("warehouse/*/_delta_log/*.json")]
+    log = [json.loads(line) for text in texts for line in text.splitlines()]
+    assert {entry["commitInfo"]["engineInfo"] for entry in log if "commitInfo" in entry} == {ENGINES[name]}
+    found = contents(job)
+    for table, rows in after_both_batches.items():
+        assert found[table] == rows, table
+
+
 @pytest.mark.slow
 def test_the_job_runs_on_spark_connect(tmp_path: Path, connect_server: str) -> None:
     """Processes whose client has no JVM: everything goes through the Connect protocol."""
@@ -157,11 +216,26 @@ def test_the_features_are_computed_on_spark_connect(tmp_path: Path, connect_serv
 def run_on_connect(server: str, job: str, settings: Mapping[str, object], folder: Path, *words: str) -> dict[str, Any]:
     """What a job printed last that ran in a process of its own as a client of Spark Connect: its metrics, say."""
     options = [f"--set={name}={value}" for name, value in settings.items()]
-    environment = os.environ | {"SPARK_REMOTE": server, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *words, *options, "--json"]
-    done = subprocess.run(
-        command, env=environment, cwd=folder, capture_output=True, text=True, timeout=600, check=False
+    return last_line(run_process({"SPARK_REMOTE": server}, job, folder, *words, *options, "--json"))
+
+
+def run_process(
+    environment: Mapping[str, str], job: str, folder: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a job in a process of its own."""
+    return subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The JSON object that a job printed last; the job must have succeeded."""
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

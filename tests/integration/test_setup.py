@@ -79,6 +79,7 @@ esac
 
 
 PINS = {"jars.sha256": ("one", "two"), "jars-s3.sha256": ("three",), "jars-postgres.sha256": ("four",)}
+PINS["jars-pair-4.0.sha256"] = ("one",)
 
 
 @dataclass(frozen=True)
@@ -453,6 +454,24 @@ def test_the_data_of_a_job_tell_options_of_java_that_the_users_own_follow(machin
     options = ["--conf", "spark.driver.defaultJavaOptions=-XX:A=1 -XX:B=2"]
     jars = class_path(machine, needs) if needs else []
     assert done.stdout.splitlines()[: len(jars) + 5] == [*jars, *options, *own, "jobs/orders.py"]
+
+
+def test_another_pair_is_a_spark_with_its_own_jars_in_a_folder_beside_the_project_s(machine: Machine) -> None:
+    def set_up(pair: str, **extra: str) -> subprocess.CompletedProcess[str]:
+        script = ["bash", str(machine.project / "deploy/setup.sh"), "pair", pair]
+        return subprocess.run(script, env=machine.environment(**extra), capture_output=True, text=True, check=False)
+
+    done = set_up("4.0")
+    again = set_up("4.0", PIP_FAILS="yes", NO_NETWORK="yes")
+    unknown = set_up("3.5")
+
+    venv = machine.project / ".venv"
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (venv / "pair-4.0/pyspark/jars").iterdir()] == ["one.jar"]
+    assert sorted(path.name for path in (venv / "spark/jars").iterdir()) == ["one.jar", "two.jar"]
+    assert "io.delta:delta-spark_2.13:4.0.1" in machine.calls()[-1]
+    assert (again.returncode, again.stderr) == (0, "")
+    assert (unknown.returncode, unknown.stderr) == (2, "set-up: there is no pair '3.5'; there are: 4.0, 4.2\n")
 
 
 def test_jars_that_do_not_exist_or_have_another_checksum_are_refused(machine: Machine) -> None:
