@@ -34,7 +34,9 @@ def record_plan(run: Run, batch: Batch) -> None:
 
 def nothing_new(run: Run) -> None:
     """There was no file that the ledger does not have: no table is touched, the ledger neither."""
-    rows = rows_at(run.warehouse, run.warehouse.versions(DIMENSIONS.values()), run.ledger.tables)
+    warehouse, members = run.warehouse, DIMENSIONS.values()
+    versions = warehouse.versions_on_disk(members)  # to ask Spark for them is more than to count
+    rows = rows_at(warehouse, versions, run.ledger.tables) if versions else warehouse.rows(members)
     run.metrics.tell_input(nothing_read(run, rows), run.manifest)
     run.metrics.status = DONE
 
