@@ -10,7 +10,7 @@ from functools import partial, reduce
 from itertools import chain
 from typing import Protocol
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from etl_lib.config import Settings
@@ -146,7 +146,12 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
             *chain.from_iterable(count_ids(name, F.expr(ids)) for name, ids in _IDS.items()),
         )
     )
-    rows = _collected(tally=tallied, keys=_marked_keys(stage, settings.samples), files=_files_read(stage))
+    rows = _collected(
+        tally=tallied,
+        keys=_marked_keys(stage, settings.samples),
+        conflicts=_first_in_conflict(stage, settings.samples),
+        files=_files_read(stage),
+    )
     drifted = False
     may_lack = DECLARED["orders"].values
     for row in rows["tally"]:
@@ -170,8 +175,8 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
                 dates.setdefault(day, Counter())[outcome] += records
     keys = sampled(rows["keys"], _BY_MARK, settings.samples)
     for dataset, counts in datasets.items():
-        conflicts = keys.pop((dataset, _CONFLICT), Sampled(0, []))
-        counts.conflicts, counts.conflict_keys = conflicts.rows, conflicts.keys
+        counts.conflicts = keys.pop((dataset, _CONFLICT), Sampled(0, [])).rows
+        counts.conflict_keys = sorted(row["key"] for row in rows["conflicts"] if row["dataset"] == dataset)
     found = together(
         unlike=lambda: _unlike_ids(stage, datasets, settings.samples),
         drift=lambda: count_drift(stage, datasets, settings, has_undeclared=drifted),
@@ -201,6 +206,13 @@ def _marked_keys(stage: Stage, samples: int) -> DataFrame:
     marks = F.concat(F.coalesce("broken_rules", F.array().cast("array<string>")), conflict)
     marked = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode(marks).alias("rule"))
     return in_buckets(marked.distinct(), _BY_MARK, samples)
+
+
+def _first_in_conflict(stage: Stage, samples: int) -> DataFrame:
+    """The first keys of each dataset that are in conflict: dataset, key. Spark keeps no more of them in any task."""
+    keys = stage.records().where("is_conflict").select("dataset", "key").distinct()
+    place = F.row_number().over(Window.partitionBy("dataset").orderBy("key"))
+    return keys.withColumn("place", place).where(F.col("place") <= samples).drop("place")
 
 
 def _files_read(stage: Stage) -> DataFrame:

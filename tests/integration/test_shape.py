@@ -67,7 +67,7 @@ def loaded(base: Job, job: Job) -> Job:
     return job
 
 
-HOW_HELD = {"held": (little.FEW_ROWS, 1), "read by each query": (0, 9)}
+HOW_HELD = {"held": (little.FEW_ROWS, 1), "read by each query": (0, 10)}
 
 
 @pytest.mark.parametrize(("few_rows", "stage_scans"), HOW_HELD.values(), ids=HOW_HELD)

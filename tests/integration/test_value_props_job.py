@@ -477,7 +477,7 @@ def test_a_rule_with_severity_fail_closes_the_gate(
     assert [row["status"] for row in feature_job.read(ETL_RUNS).orderBy("started_at").collect()] == ["failed", "done"]
 
 
-@pytest.mark.parametrize("step", ["replace_weeks", "publish_file", "write_rule_results", "write_run"])
+@pytest.mark.parametrize("step", ["replace_weeks", "publish_file", "write_run"])
 @pytest.mark.slow
 def test_a_run_that_was_cut_off_is_mended_by_the_next(
     feature_job: FeatureJob, step: str, monkeypatch: pytest.MonkeyPatch
