@@ -246,7 +246,7 @@ def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
     """The file versions that complete runs could not read."""
     told = F.get_json_object("metrics", "$.set_aside").alias("told")
     done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(told)
-    texts = done.where(F.col("told").isNotNull() & (F.col("told") != "[]")).distinct().collect()
+    texts = done.where(F.col("told") != "[]").distinct().collect()
     return [file for row in texts for file in set_aside_from(row["told"])]
 
 

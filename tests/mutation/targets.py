@@ -28,5 +28,6 @@ EQUIVALENT: dict[str, str] = {
     'open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit("applying")) <= "applying")': (
         "no status sorts before `applying`"
     ),
+    'F.bool_or(F.col("status") <= APPLYING).alias("has_open"),': "no status sorts before `applying`",
 }
 """Mutated lines that no test can tell from the original ones, each with the reason; they stay in the score."""

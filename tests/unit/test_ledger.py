@@ -30,6 +30,7 @@ from etl_lib.ledger import (
     rows_after,
     rows_at,
     rule_results,
+    set_aside_files,
     write_run,
 )
 from etl_lib.metrics import Metrics, as_json, batch_metrics
@@ -46,7 +47,7 @@ from etl_lib.schemas import (
     PUBLISHED_TABLES,
     SCHEMAS,
 )
-from etl_lib.stage import NO_RECORDS, LoadedFile, Manifest, Stage, stage_columns
+from etl_lib.stage import NO_RECORDS, LoadedFile, Manifest, SetAside, Stage, stage_columns
 from etl_lib.warehouse import Warehouse
 from tests.frames import assert_same, frame, rows_of
 
@@ -202,6 +203,17 @@ def test_the_files_of_a_stage_are_those_that_it_marked_with_what_they_held(wareh
         LoadedFile("users", "b", 8, MICROS + 3, 1, MICROS + 4 * day, MICROS + 4 * day),
     ]
     assert set(NO_RECORDS) == {"file", "manifest", "blank", "header"}
+
+
+def test_the_files_that_wait_are_those_that_done_runs_have_set_aside(warehouse: Warehouse) -> None:
+    first, second = (SetAside("orders", path, 1, 2, "it is broken") for path in ("/a.gz", "/b.gz"))
+    write_run(warehouse, entry("none", metrics=Metrics(set_aside=[])))
+    write_run(warehouse, entry("of a job without files"))
+    assert set_aside_files(warehouse) == []
+    write_run(warehouse, entry("two", metrics=Metrics(set_aside=[first, second])))
+    write_run(warehouse, entry("the same", metrics=Metrics(set_aside=[first, second])))
+    write_run(warehouse, entry("failed", "failed", metrics=Metrics(set_aside=[replace(first, path="/c.gz")])))
+    assert set_aside_files(warehouse) == [first, second]
 
 
 def test_a_look_tells_the_tables_as_done_runs_left_them_and_what_is_open(warehouse: Warehouse) -> None:
