@@ -17,7 +17,7 @@ from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
 from etl_lib.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, is_point_zero, unlike_ids
 from etl_lib.outcomes import APPLIED, OUTCOMES
-from etl_lib.samples import Sampled, in_buckets, sample, sampled
+from etl_lib.samples import Sampled, in_buckets, sampled
 from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
 from etl_lib.stage import BLANK, FILE, NO_RECORDS, LoadedFile, Stage
 from etl_lib.together import together
@@ -275,11 +275,3 @@ def drift_of(batch: Counted) -> Found:
         for dataset, counts in sorted(batch.datasets.items())
     }
     return {dataset: kinds for dataset, kinds in found.items() if kinds}
-
-
-def sample_keys(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
-    """Up to so many keys of the records that broke a rule, by (dataset, rule)."""
-    broken = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode("broken_rules").alias("rule"))
-    return {
-        (dataset, rule): found.keys for (dataset, rule), found in sample(broken, ["dataset", "rule"], samples).items()
-    }

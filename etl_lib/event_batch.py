@@ -10,11 +10,12 @@ from datetime import date
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.batch import DatasetCounts, count_drift, sample_keys
+from etl_lib.batch import DatasetCounts, count_drift
 from etl_lib.config import Settings
 from etl_lib.drift import DECLARED, values_given
 from etl_lib.event_records import DATASETS
 from etl_lib.ids_alike import UnlikeIds, is_point_zero, unlike_ids
+from etl_lib.samples import sample
 from etl_lib.stage import BLANK, HEADER, Stage
 
 VALID = "valid"
@@ -132,11 +133,19 @@ def count_events(stage: EventStage, settings: Settings) -> EventBatch:
         counts.set_aside += records if outcome == SET_ASIDE else 0
     count_drift(stage, datasets, settings, has_undeclared=drifted)
     any_broken = any(counts.rules for counts in datasets.values())
-    samples = sample_keys(stage, settings.samples) if any_broken else {}
+    samples = _sample_keys(stage, settings.samples) if any_broken else {}
     ids = {dataset: counts.ids["user_id"] for dataset, counts in datasets.items()}
     valid = stage.rows.where(F.col("outcome") == VALID)
     unlike = unlike_ids("user_id", ids, valid, F.array("user_id"), settings.samples)
     return EventBatch(stage, datasets, samples, files=files, unlike_ids=unlike)
+
+
+def _sample_keys(stage: Stage, samples: int) -> dict[tuple[str, str], list[str]]:
+    """Up to so many keys of the records that broke a rule, by (dataset, rule)."""
+    broken = stage.records().where("key IS NOT NULL").select("dataset", "key", F.explode("broken_rules").alias("rule"))
+    return {
+        (dataset, rule): found.keys for (dataset, rule), found in sample(broken, ["dataset", "rule"], samples).items()
+    }
 
 
 def valid_events(stage: Stage) -> DataFrame:

@@ -24,7 +24,7 @@ from etl_lib.ledger import (
     PLANNED,
     RuleResult,
     RunEntry,
-    known_versions,
+    not_loaded,
     rule_results,
     tables_left,
     write_run,
@@ -151,15 +151,12 @@ def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) ->
 
 def _new_files(run: Run, files: Files, batch: EventBatch) -> list[LoadedFile]:
     """The file versions that no complete run has."""
-    known = known_versions(run.warehouse, DATASETS)
     new = []
-    for dataset, some in files.items():
+    for dataset, some in not_loaded(run.warehouse, files).items():
         for file in some:
-            version = (dataset, file.path, file.size, file.modified_at)
             counts = batch.files.get((dataset, file.path), FileCounts())
-            if version not in known:
-                days = _micros(counts.first_day), _micros(counts.last_day)
-                new.append(LoadedFile(*version, counts.records, *days))
+            days = _micros(counts.first_day), _micros(counts.last_day)
+            new.append(LoadedFile(dataset, file.path, file.size, file.modified_at, counts.records, *days))
     return new
 
 

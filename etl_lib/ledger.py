@@ -14,6 +14,7 @@ from pyspark.sql.types import TimestampType
 
 from etl_lib import RELEASE
 from etl_lib.batch import Counted
+from etl_lib.landing import LandingFile
 from etl_lib.local_rows import local_rows
 from etl_lib.metrics import Metrics, as_json, set_aside_from
 from etl_lib.rules import STRUCTURAL_OF, Rule
@@ -240,6 +241,15 @@ def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[s
     loaded = loaded_files(warehouse).where(F.col("dataset").isin(list(datasets)))
     found = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
     return {(row[0], row[1], row[2], row[3]) for row in found}
+
+
+def not_loaded(warehouse: Warehouse, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, list[LandingFile]]:
+    """Of the files of each dataset those that no complete run has loaded as they are."""
+    known = known_versions(warehouse, list(files))
+    return {
+        dataset: [file for file in some if (dataset, file.path, file.size, file.modified_at) not in known]
+        for dataset, some in files.items()
+    }
 
 
 def set_aside_files(warehouse: Warehouse) -> list[SetAside]:

@@ -8,7 +8,7 @@ from etl_lib import RELEASE
 from etl_lib.errors import SchemaError
 from etl_lib.ledger import Ledger, look_at
 from etl_lib.schemas import ETL_RUNS, VIEWS, Table
-from etl_lib.warehouse import Warehouse
+from etl_lib.warehouse import Warehouse, differences
 
 
 def open_tables(warehouse: Warehouse, tables: Sequence[Table]) -> Ledger:
@@ -17,16 +17,17 @@ def open_tables(warehouse: Warehouse, tables: Sequence[Table]) -> Ledger:
     SchemaError for tables that differ from their declared columns, and for the warehouse of another release. A table
     that is still as the ledger has it, by the same declarations, is not asked.
     """
-    if not warehouse.present([ETL_RUNS]):
+    columns = warehouse.columns(ETL_RUNS)
+    if columns is None:
         warehouse.create(tables)
         if warehouse.is_catalog and ETL_RUNS in tables:
             for view in VIEWS:
                 warehouse.create_view(view)
         return Ledger()
-    if "release" not in warehouse.read(ETL_RUNS).columns:
+    if "release" not in columns.names:
         raise _of_another_release(warehouse, "an earlier state of this project")
-    if warehouse.differences(ETL_RUNS):
-        warehouse.create({ETL_RUNS, *tables})  # tells them with all others
+    if differences(ETL_RUNS.schema, columns):
+        warehouse.create(dict.fromkeys((ETL_RUNS, *tables)))  # tells them with all others
     ledger = look_at(warehouse)
     if others := sorted(ledger.releases - {RELEASE}):
         raise _of_another_release(warehouse, f"release {', '.join(others)}")

@@ -18,7 +18,7 @@ from etl_lib.dimensions import DIMENSIONS
 from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
 from etl_lib.landing import FirstLine, LandingFile, first_lines, is_blank
-from etl_lib.ledger import known_versions
+from etl_lib.ledger import not_loaded
 from etl_lib.little import is_held, size_columns
 from etl_lib.observed import records_read
 from etl_lib.order_records import parse_orders
@@ -42,7 +42,7 @@ def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile
         for dataset, (columns, _) in CSV.items()
         if dataset in files
     }
-    marked = _to_mark(run, files) if scope.full else files if scope.marks_files else {}
+    marked = not_loaded(run.warehouse, files) if scope.full else files if scope.marks_files else {}
     marks = [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
     batch = stage_records(run, read, scope, marks)
     for dataset, names in extra.items():
@@ -72,15 +72,6 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)
     return batch
-
-
-def _to_mark(run: Run, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, list[LandingFile]]:
-    """Of all files those that no complete run has loaded as they are."""
-    known = known_versions(run.warehouse, list(files))
-    return {
-        dataset: [file for file in some if (dataset, file.path, file.size, file.modified_at) not in known]
-        for dataset, some in files.items()
-    }
 
 
 def _read(run: Run, dataset: str, files: Sequence[LandingFile], first: Mapping[str, FirstLine]) -> DataFrame:

@@ -99,13 +99,11 @@ class Warehouse:
                 f"Spark {self.spark.version} has no Delta Lake on its class path: "
                 "start the job with ./spark-submit.sh, or give the cluster the Delta for its Spark"
             ) from error
-        if added := _absent_nullable(table.schema, self.read(table).schema):
+        found = self.read(table).schema
+        if added := _absent_nullable(table.schema, found):
             self.spark.sql(f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})")
-        return self.differences(table)
-
-    def differences(self, table: Table) -> list[str]:
-        """How a table differs from its declared columns."""
-        return [f"{table.name}.{difference}" for difference in _differences(table.schema, self.read(table).schema)]
+            found = self.read(table).schema
+        return [f"{table.name}.{difference}" for difference in differences(table.schema, found)]
 
     def create_view(self, view: View) -> None:
         """Make a view known by name, in a catalog: a path has no place for one."""
@@ -123,16 +121,16 @@ class Warehouse:
     def present(self, tables: Iterable[Table]) -> list[Table]:
         """Those of the tables that are there."""
         asked = list(tables)
-        return [table for table, there in zip(asked, self._each(self._exists, asked), strict=True) if there]
+        return [table for table, found in zip(asked, self._each(self.columns, asked), strict=True) if found is not None]
 
-    def _exists(self, table: Table) -> bool:
+    def columns(self, table: Table) -> StructType | None:
+        """The columns that the table has; None where it is not there."""
         try:
-            self.read(table).schema  # noqa: B018 - Spark Connect looks for the table only when it must
+            return self.read(table).schema
         except AnalysisException as error:
             if error.getCondition() in {"PATH_NOT_FOUND", "TABLE_OR_VIEW_NOT_FOUND", "DELTA_TABLE_NOT_FOUND"}:
-                return False
+                return None
             raise
-        return True
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Add rows to a table, in one commit."""
@@ -149,12 +147,14 @@ class Warehouse:
     def _written(self, table: Table, write: Callable[[], None]) -> int | None:
         """Do a write; gives by how many rows it has changed the table, where the log on this disk says so."""
         write()
-        version, log = self._version_on_disk(table), self._log(table)
+        log = self._log(table)
+        if log is None:
+            return None
         try:
-            first = (log / f"{version:020}.json").read_text(encoding="utf-8").partition("\n")[0] if log else "{}"
-            told = json.loads(first)["commitInfo"]["operationMetrics"]
+            with (log / f"{self._version_on_disk(table):020}.json").open(encoding="utf-8") as commit_of_it:
+                told = json.loads(commit_of_it.readline())["commitInfo"]["operationMetrics"]
             added, deleted, copied = (int(told.get(name, 0)) for name in _ROWS)
-        except (OSError, ValueError, KeyError, TypeError):  # nothing depends on it
+        except (OSError, ValueError, KeyError, TypeError):  # nothing depends on it: the rows are counted
             return None
         return None if copied or _ROWS[0] not in told else added - deleted
 
@@ -208,7 +208,7 @@ class Warehouse:
         return dict(zip((table.name for table in asked), self._each(ask, asked), strict=True))
 
 
-def _differences(declared: StructType, found: StructType) -> list[str]:
+def differences(declared: StructType, found: StructType) -> list[str]:
     """Columns that are missing or of another type; further columns are the user's own and welcome."""
     have = {field.name.lower(): field.dataType for field in found}
     return [
