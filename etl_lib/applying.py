@@ -38,9 +38,10 @@ from etl_lib.restore import finish_restores, unfinished_restores
 from etl_lib.rules import Rule
 from etl_lib.run import Run, step
 from etl_lib.schemas import ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
-from etl_lib.session import HELD, light_queries
+from etl_lib.session import temporary_settings
 from etl_lib.stage import Manifest, Stage, all_closed, read_manifest, unfinished
 from etl_lib.together import together
+from etl_lib.tuning import INTERPRETED, MERGED_FROM_VALUES
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +64,7 @@ def finish_interrupted(run: Run) -> None:
 
     A restore comes first: it may undo such a run.
     """
-    with light_queries(run.spark):
+    with temporary_settings(run.spark, INTERPRETED):
         if nothing_cut_off(run):
             return
     found = together(restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse))
@@ -141,7 +142,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *,
         if not is_retry and not warehouse.is_locked:
             _refuse_if_overtaken(run, manifest, batch)
         rows_before = rows_at(warehouse, manifest.versions, run.ledger.tables)
-    with light_queries(run.spark, when=batch.stage.is_held, settings=HELD):
+    with temporary_settings(run.spark, MERGED_FROM_VALUES if batch.stage.is_held else {}):
         found = together(
             orders=partial(_apply_orders, batch),
             rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules),

@@ -21,6 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from etl_lib import tuning
 from etl_lib.config import DEFAULT_CONFIG, Settings
 from etl_lib.config_file import load_settings
 from etl_lib.errors import ConfigError
@@ -29,15 +30,6 @@ from etl_lib.lock import local_folder
 _JOBS = Path(__file__).resolve().parents[1] / "jobs"
 _PREFIXES = {"s3a://": "s3", "s3://": "s3", "jdbc:postgresql:": "postgres"}
 _GLOB = re.compile(r"[^/]*[*?\[{\\]")
-
-LITTLE_BYTES = 128 << 20
-"""So much input and warehouse together is read before Java's second compiler has paid for itself: docs/performance.md,
-"A small run", has what was measured below it and above."""
-MOST_FILES = 10_000
-"""More files than these are not looked at one by one: every start would wait for it."""
-FIRST_COMPILER_ONLY = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-"""The code cache is that of both compilers: in a fifth of it, Java's own choice here, the same is compiled again and
-again."""
 
 
 def is_job(arguments: Sequence[str]) -> bool:
@@ -64,14 +56,13 @@ def extra_jars(settings: Settings) -> list[str]:
 
 
 def java_options(settings: Settings) -> str:
-    """Options for the driver: with little data most of a run is code that runs once, not worth compiling twice.
-
-    What is not on this machine's disk, or comes while the job runs, is of unknown size and not little.
+    """Options for the driver, which suit the data: of those that are not on this machine's disk, or come while the job
+    runs, nobody knows how many they are.
     """
     folders = [_folder(location) for location in (settings.warehouse, *settings.input.locations)]
     if settings.sources.pulled or None in folders:
         return ""
-    return FIRST_COMPILER_ONLY if _are_little(filter(None, folders)) else ""
+    return tuning.FIRST_COMPILER_ONLY if _are_few(filter(None, folders)) else ""
 
 
 def _folder(location: str) -> Path | None:
@@ -80,13 +71,13 @@ def _folder(location: str) -> Path | None:
     return None if found is None else Path(_GLOB.split(str(found), maxsplit=1)[0])
 
 
-def _are_little(places: Iterator[Path]) -> bool:
-    """Whether the files at some places, and in folders there, are few and their bytes at most LITTLE_BYTES."""
+def _are_few(places: Iterator[Path]) -> bool:
+    """Whether the files at some places, and in folders there, are few and their bytes at most DISK_BYTES."""
     files = total = 0
     for place in places:
         for size in _sizes(place):
             files, total = files + 1, total + size
-            if files > MOST_FILES or total > LITTLE_BYTES:
+            if files > tuning.DISK_FILES or total > tuning.DISK_BYTES:
                 return False
     return True
 

@@ -163,6 +163,11 @@ class Ledger:
     releases: frozenset[str] = frozenset()
     """Those that wrote into it."""
 
+    def rows_left(self, table: Table) -> int:
+        """How many rows a table was left with; 0 where no run has said so."""
+        left = self.tables.get(table.name)
+        return (left and left.rows) or 0
+
 
 def look_at(warehouse: Warehouse) -> Ledger:
     """One small query, since every run begins with it."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import structlog
 from pyspark.sql import Column, DataFrame, Observation
+from pyspark.sql import functions as F
 
 log = structlog.get_logger(__name__)
 
@@ -22,6 +23,28 @@ def observed(observation: Observation) -> Mapping[str, Any] | None:
     except Exception as error:  # of Java, without a type of its own in Python
         log.debug("no metrics were observed", reason=str(error).partition("\n")[0])
         return None
+
+
+class Size(NamedTuple):
+    """Of records: how many there are, and the bytes of their text."""
+
+    rows: int
+    text_bytes: int
+
+
+def size_columns() -> tuple[Column, Column]:
+    """What to observe of records for `size_read`."""
+    return F.count("*").alias("rows"), F.sum(F.octet_length("raw")).alias("bytes")
+
+
+def size_read(read: Iterable[Observation]) -> Size | None:
+    """The size of all records that were observed with `size_columns`; None when nothing was observed of some."""
+    rows = text_bytes = 0
+    for observation in read:
+        if (found := observed(observation)) is None:
+            return None
+        rows, text_bytes = rows + found["rows"], text_bytes + (found["bytes"] or 0)
+    return Size(rows, text_bytes)
 
 
 def records_read(read: Sequence[tuple[DataFrame, Observation]], count: Column, name: str, staged_records: int) -> int:

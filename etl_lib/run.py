@@ -28,8 +28,9 @@ from etl_lib.report import print_json, write_metrics
 from etl_lib.rules import RuleBook
 from etl_lib.schemas import Table
 from etl_lib.secrets import redacted
-from etl_lib.session import light_queries, open_session
+from etl_lib.session import open_session, temporary_settings
 from etl_lib.stage import Manifest
+from etl_lib.tuning import INTERPRETED
 from etl_lib.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
@@ -109,7 +110,7 @@ def open_run(
             with step("session"):
                 spark = open_session(settings.spark)
             warehouse = Warehouse(spark, settings.warehouse)
-            with step("tables"), light_queries(spark):
+            with step("tables"), temporary_settings(spark, INTERPRETED):
                 ledger = open_tables(warehouse, job.tables)
             try:
                 yield Run(settings, arguments, rules, spark, warehouse, manifest, ledger, metrics)

@@ -34,19 +34,6 @@ out, and files have times in microseconds: Spark's own INT96 is nanoseconds to m
 than 2262."""
 
 
-LIGHT = {
-    "spark.sql.codegen.wholeStage": "false",
-    "spark.sql.codegen.factoryMode": "NO_CODEGEN",
-    "spark.sql.adaptive.enabled": "false",
-    "spark.sql.shuffle.partitions": "2",
-}
-"""Settings for queries over little data: to compile each and to plan it again costs more than it saves, and without
-planning again a cluster's 200 partitions would each be a task."""
-
-HELD = {"spark.databricks.delta.merge.materializeSource": "none"}
-"""Settings for the MERGEs of a stage that is held: they need no copy of its rows, which are values in their plan."""
-
-
 def open_session(spark_settings: Mapping[str, str]) -> SparkSession:
     """The active session if there is one, else one that is built with `spark_settings`.
 
@@ -86,11 +73,8 @@ def submitted_options() -> SparkConf:
 
 
 @contextmanager
-def light_queries(spark: SparkSession, *, when: bool = True, settings: Mapping[str, str] = LIGHT) -> Iterator[None]:
-    """Put settings in force where the session allows it, and what was there before at the end; else change nothing."""
-    if not when:
-        yield
-        return
+def temporary_settings(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
+    """Put settings in force where the session allows it, and what was there before at the end."""
     before = {name: spark.conf.get(name, None) for name in settings}
     refused = settings_not_in_force(spark, settings)
     try:

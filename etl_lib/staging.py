@@ -19,14 +19,14 @@ from etl_lib.json_files import read_json_records
 from etl_lib.judge import EVERYTHING, judge
 from etl_lib.landing import FirstLine, LandingFile, first_lines, is_blank
 from etl_lib.ledger import not_loaded
-from etl_lib.little import is_held, size_columns
-from etl_lib.observed import records_read
+from etl_lib.observed import records_read, size_columns, size_read
 from etl_lib.order_records import parse_orders
 from etl_lib.outcomes import compare, known
 from etl_lib.run import Run
 from etl_lib.schemas import DIM_ORDER, PUBLISHED_TABLES
 from etl_lib.stage import file_rows, kept_text, staged, write_stage
 from etl_lib.together import together
+from etl_lib.tuning import is_read_once
 from etl_lib.winners import winners
 
 TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
@@ -67,7 +67,8 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
     )
     run.manifest = replace(run.manifest, versions=parts.pop("versions"))
     stage = write_stage(run.warehouse, run.manifest, [*marks, *parts.values()])
-    batch = count_batch(replace(stage, is_held=is_held(counted.values())), run.settings)
+    size = size_read(counted.values())
+    batch = count_batch(replace(stage, is_held=size is not None and is_read_once(size)), run.settings)
     for dataset, observation in counted.items():
         count = _record_count(read[dataset])
         batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", batch.of(dataset).records)

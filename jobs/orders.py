@@ -21,18 +21,19 @@ from etl_lib.command import run_command
 from etl_lib.config import Settings
 from etl_lib.config_file import load_settings
 from etl_lib.damaged import stage_readable
+from etl_lib.dimensions import DIMENSIONS
 from etl_lib.gates import pass_gates
 from etl_lib.intake import DATASETS, files_to_read
-from etl_lib.little import reads_little, touches_little
 from etl_lib.publish_report import print_orders_summary
 from etl_lib.publishing import publish_tables
 from etl_lib.pulling import pull_sources
 from etl_lib.rules import RuleBook
 from etl_lib.run import Job, Run, open_run, step
-from etl_lib.schemas import ORDER_TABLES
-from etl_lib.session import light_queries
+from etl_lib.schemas import DIM_ORDER, ORDER_TABLES
+from etl_lib.session import temporary_settings
 from etl_lib.sinks.opening import open_sinks
 from etl_lib.staging import stage_batch
+from etl_lib.tuning import INTERPRETED, reads_few, sums_few
 
 ORDERS = Job("orders", ORDER_TABLES, print_orders_summary)
 
@@ -61,19 +62,22 @@ def load_orders(argv: Sequence[str]) -> None:
 
 def load_new_files(run: Run, scope: Scope) -> None:
     """From the files that are new to the stage, and from the stage into the tables or onto the screen."""
-    with step("files") as told, light_queries(run.spark):
+    with step("files") as told, temporary_settings(run.spark, INTERPRETED):
         files = files_to_read(run, scope)
         told["files"] = sum(map(len, files.values()))
     if not files:
         nothing_new(run)
         return
-    little = reads_little(run, files)
-    with light_queries(run.spark, when=little):
+    orders = run.ledger.rows_left(DIM_ORDER)
+    is_small = reads_few(new_bytes=sum(file.size for some in files.values() for file in some), orders=orders)
+    with temporary_settings(run.spark, INTERPRETED if is_small else {}):
         with step("stage") as told:
             batch, _ = stage_readable(run, files, partial(stage_batch, run, scope))
             told["records"] = sum(counts.records for counts in batch.datasets.values())
         pass_gates(run, batch)
-    with light_queries(run.spark, when=little and touches_little(run, batch)):
+    has_members = any(batch.of(dataset).applied for dataset in DIMENSIONS)
+    is_small = is_small and sums_few(dates=len(batch.dates), has_members=has_members, orders=orders)
+    with temporary_settings(run.spark, INTERPRETED if is_small else {}):
         if run.arguments.plan:
             record_plan(run, batch)
         else:

@@ -1,4 +1,4 @@
-"""Inputs without a record, each beside a filled one, in batches that are too large for the settings of little data."""
+"""Inputs without a record, each beside a filled one, in batches that are too large for the settings of small runs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ USERS = "user_id,email,created_at,country\n"
 
 @pytest.fixture(autouse=True)
 def much_data(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """No batch counts as little."""
-    monkeypatch.setattr("etl_lib.little.FEW_FILE_BYTES", 0)
+    """No batch counts as small."""
+    monkeypatch.setattr("etl_lib.tuning.NEW_BYTES", 0)
     with adaptive(spark):
         yield
 

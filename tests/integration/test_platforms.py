@@ -18,6 +18,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib.faults import VARIABLE
+from etl_lib.schemas import ORDER_TABLES
 from tests.conftest import TEST_SPARK
 from tests.job import FeatureJob, Job
 from tests.killing import DyingJob, contents, copy_of
@@ -26,6 +27,8 @@ from tests.postgres_server import HOST, free_port
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = {"order_id": "o1", "user_id": "u1", "amount": 5, "currency": "EUR", "created_at": "2024-05-01T10:00:00Z"}
 ITEMS = {"items": [{"sku": "S1", "qty": 1, "price": 5}], "metadata": {"source": "web"}}
+OWN_DISK = Path("/proc/self/cwd")
+"""A path that leads each process to its own working directory."""
 PRINT = {"day": "2020-11-23", "event_data": {"position": 0, "value_prop": "point"}, "user_id": 1}
 PAYS = ("pay_date,total,user_id,value_prop", "2020-11-20,2.5,1,point", "2020-11-20,x,1,point")
 FINAL = "day,user_id,position,value_prop,clicked,views_3w,clicks_3w,payments_3w,amount_3w\n"
@@ -79,9 +82,15 @@ def test_a_warehouse_and_files_with_awkward_names(job: Job) -> None:
 
 
 @pytest.fixture(scope="module")
-def connect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The working directory of the Spark Connect server."""
+    return tmp_path_factory.mktemp("connect")
+
+
+@pytest.fixture(scope="module")
+def connect_server(server_folder: Path) -> Iterator[str]:
     """The address of a Spark Connect server, a process of its own."""
-    folder = tmp_path_factory.mktemp("connect")
+    folder = server_folder
     port = free_port()
     settings = {"spark.connect.grpc.binding.address": HOST, "spark.connect.grpc.binding.port": port}
     options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
@@ -173,15 +182,26 @@ def test_a_run_that_died_is_finished_on_every_platform_and_the_tables_are_the_sa
 
 
 @pytest.mark.slow
-def test_the_job_runs_on_spark_connect(tmp_path: Path, connect_server: str) -> None:
-    """Processes whose client has no JVM: everything goes through the Connect protocol."""
+@pytest.mark.skipif(not OWN_DISK.parent.is_dir(), reason="no /proc: both processes would see one disk")
+def test_a_client_of_spark_connect_may_see_another_disk_than_its_server(
+    tmp_path: Path, server_folder: Path, connect_server: str
+) -> None:
+    """Processes whose client has no JVM: everything goes through the Connect protocol.
+
+    The same path leads each process to a folder of its own. In the client's there are tables of later versions.
+    """
+    warehouse = OWN_DISK / tmp_path.name
+    for table in ORDER_TABLES:
+        log = tmp_path / tmp_path.name / table.name / "_delta_log"
+        log.mkdir(parents=True)
+        (log / f"{99:020}.json").touch()
     landing = tmp_path / "orders"
     landing.mkdir()
     (landing / "a.jsonl").write_text(json.dumps(ORDER | ITEMS) + "\n{broken\n")
     (landing / "b.json").write_text(json.dumps([ORDER | {"order_id": "o2"}]))
     (tmp_path / "users.csv").write_text("user_id,email,created_at,country\nu1,a@example.org,2024-01-01,DE\n")
     settings = {"input.orders": landing, "input.users": tmp_path / "users.csv", "input.products": ""}
-    settings |= {"warehouse": tmp_path / "warehouse", "output": tmp_path / "output"}
+    settings |= {"warehouse": warehouse, "output": tmp_path / "output"}
     first = run_on_connect(connect_server, "orders", settings, tmp_path)
     assert first["outcomes"] == dict.fromkeys(("updated", "unchanged", "stale", "superseded", "out_of_window"), 0) | {
         "inserted": 2,
@@ -190,6 +210,9 @@ def test_the_job_runs_on_spark_connect(tmp_path: Path, connect_server: str) -> N
     (landing / "c.jsonl").write_text(json.dumps(ORDER | {"updated_at": "2024-06-01T00:00:00Z"}) + "\n")
     second = run_on_connect(connect_server, "orders", settings, tmp_path)
     assert second["outcomes"]["updated"] == 1
+    for name, told in second["tables"].items():
+        commits = (server_folder / tmp_path.name / name / "_delta_log").glob("*.json")
+        assert told["version_after"] == max(int(commit.stem) for commit in commits), name
     third = run_on_connect(
         connect_server, "quarantine", settings, tmp_path, "replay", "--rule", "malformed_json", "--file", "a.*"
     )

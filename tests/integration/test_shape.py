@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib import little
+from etl_lib import tuning
 from etl_lib.schemas import DIM_ORDER, ETL_RUNS, FACT_SALES, ORDER_TABLES, Table
 from tests.executions import Execution, executions_of
 from tests.integration.test_orders_job import data_versions, order, outcomes
@@ -67,14 +67,14 @@ def loaded(base: Job, job: Job) -> Job:
     return job
 
 
-HOW_HELD = {"held": (little.FEW_ROWS, 1), "read by each query": (0, 10)}
+HOW_HELD = {"held": (tuning.STAGE_ROWS, 1), "read by each query": (0, 10)}
 
 
 @pytest.mark.parametrize(("few_rows", "stage_scans"), HOW_HELD.values(), ids=HOW_HELD)
 def test_a_batch_scans_each_table_only_as_often_as_it_must(
     loaded: Job, spark: SparkSession, monkeypatch: pytest.MonkeyPatch, few_rows: int, stage_scans: int
 ) -> None:
-    monkeypatch.setattr(little, "FEW_ROWS", few_rows)
+    monkeypatch.setattr(tuning, "STAGE_ROWS", few_rows)
     commits = sum(loaded.versions().values())
     loaded.land("next.jsonl", order("o1a", items=1, updated_at=LATER), order("new", 2))
     found = executions_of(spark, loaded.run)
@@ -151,7 +151,7 @@ def test_nothing_is_joined_row_by_row_or_broadcast_unasked(
     """With Spark's own limit for small sides at none, whatever were still broadcast would be so at every size."""
     records: list[Any] = [order("o1a", items=3, updated_at=LATER), order("o2a", 3, updated_at=LATER), order("new", 4)]
     loaded.land("next.jsonl", *records, "{broken")
-    monkeypatch.setattr(little, "FEW_ROWS", 0)  # few rows are joined as they are planned
+    monkeypatch.setattr(tuning, "STAGE_ROWS", 0)  # few rows are joined as they are planned
     spark.conf.set("spark.sql.autoBroadcastJoinThreshold", "-1")
     try:
         found = executions_of(spark, loaded.run)

@@ -9,7 +9,7 @@ from itertools import cycle
 import pytest
 from hypothesis import Phase, given, settings
 
-from etl_lib import little
+from etl_lib import tuning
 from tests import oracle
 from tests.histories import PRODUCTS, USERS, DroppedFile, History, histories, write_file, write_products, write_users
 from tests.job import Job
@@ -34,7 +34,7 @@ def drawn_histories() -> list[History]:
 
 @pytest.mark.slow
 def test_tables_equal_those_of_the_oracle(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    held_or_not = cycle([little.FEW_ROWS, 0])
+    held_or_not = cycle([tuning.STAGE_ROWS, 0])
     write_users(job.landing / "users.csv")
     write_products(job.landing / "products.csv")
     expected = oracle.Warehouse()
@@ -42,7 +42,7 @@ def test_tables_equal_those_of_the_oracle(job: Job, monkeypatch: pytest.MonkeyPa
     for number, history in enumerate(histories_drawn):
         print(f"h{number}: {history}")  # noqa: T201 - shown when the test fails
     for batch in _batches(histories_drawn):
-        monkeypatch.setattr(little, "FEW_ROWS", next(held_or_not))
+        monkeypatch.setattr(tuning, "STAGE_ROWS", next(held_or_not))
         result = expected.load(_landed(job, batch))
         assert job.run() == 0
         metrics = job.metrics()

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib import launch
+from etl_lib import tuning
 from etl_lib.config import Settings
-from etl_lib.launch import FIRST_COMPILER_ONLY, extra_jars, java_options, settings_of
+from etl_lib.launch import extra_jars, java_options, settings_of
+from etl_lib.tuning import FIRST_COMPILER_ONLY
 
 JOB = "jobs/orders.py"
 
@@ -82,7 +83,7 @@ def settings_with(folder: Path, **inputs: str) -> Settings:
 @pytest.fixture
 def few_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of which 100 bytes are little, with 60 in input files and 40 in a table."""
-    monkeypatch.setattr(launch, "LITTLE_BYTES", 100)
+    monkeypatch.setattr(tuning, "DISK_BYTES", 100)
     for name, size in {"in/a/1.jsonl": 30, "in/2.jsonl": 10, "users.csv": 20, "lake/t/_delta_log/0.json": 40}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -149,7 +150,7 @@ def test_what_is_not_there_yet_has_no_size_and_too_many_files_are_not_all_looked
     (tmp_path / "new/in").mkdir(parents=True)
     for name in range(3):
         (tmp_path / f"new/in/{name}.jsonl").touch()
-    monkeypatch.setattr(launch, "MOST_FILES", 2)
+    monkeypatch.setattr(tuning, "DISK_FILES", 2)
     assert java_options(settings) == ""
 
 

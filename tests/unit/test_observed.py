@@ -12,7 +12,8 @@ import pytest
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.observed import observed, records_read
+from etl_lib.observed import Size, observed, records_read, size_columns, size_read
+from tests.frames import frame
 
 
 def counted() -> Column:
@@ -124,3 +125,15 @@ def test_metrics_that_equal_what_was_staged_need_no_query(spark: SparkSession) -
 @pytest.mark.usefixtures("spark")
 def test_nothing_read_is_no_record() -> None:
     assert records_read([], counted(), "records", 0) == 0
+
+
+@pytest.mark.usefixtures("adaptive_execution")
+def test_the_size_is_that_of_all_records_and_known_when_all_were_observed(spark: SparkSession) -> None:
+    texts = (["a" * 4, "b"], ["\u00fc", "", None], [None], [])
+    read = [Observation() for _ in texts]
+    for some, observation in zip(texts, read, strict=True):
+        frame(spark, "raw STRING", *((text,) for text in some)).observe(observation, *size_columns()).collect()
+    assert size_read(read) == Size(rows=6, text_bytes=7)
+    dropped = Observation()
+    run_in_union(ids(spark, 0).withColumn("raw", F.lit("a")).observe(dropped, *size_columns()))
+    assert size_read([*read, dropped]) is None

@@ -6,7 +6,8 @@ import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from etl_lib.session import LIGHT, NEEDED, light_queries, open_session, settings_not_in_force
+from etl_lib.session import NEEDED, open_session, settings_not_in_force, temporary_settings
+from etl_lib.tuning import INTERPRETED
 
 
 class FixedSettings:
@@ -79,28 +80,28 @@ def test_what_cannot_be_put_in_force_is_reported_with_what_is_there(
     assert {name: session.conf.values[name] for name in free} == {name: NEEDED[name] for name in free}
 
 
-@pytest.mark.parametrize("refused", [set(), {"spark.sql.adaptive.enabled"}, set(LIGHT)], ids=["free", "one", "all"])
-def test_little_data_has_settings_of_its_own_for_as_long_as_it_takes(refused: set[str]) -> None:
+@pytest.mark.parametrize(
+    "refused", [set(), {"spark.sql.adaptive.enabled"}, set(INTERPRETED)], ids=["free", "one", "all"]
+)
+def test_settings_are_in_force_for_as_long_as_they_are_needed(refused: set[str]) -> None:
     of_the_user = {"spark.sql.adaptive.enabled": "true", "spark.sql.codegen.factoryMode": "FALLBACK", "other": "x"}
     session = FixedSession(dict(of_the_user), refused)
-    kept = {name: value for name, value in of_the_user.items() if name in refused or name not in LIGHT}
-    light = {name: value for name, value in LIGHT.items() if name not in refused}
-    with light_queries(session):  # type: ignore[arg-type]
-        assert session.conf.values == {**kept, **light}
+    kept = {name: value for name, value in of_the_user.items() if name in refused or name not in INTERPRETED}
+    interpreted = {name: value for name, value in INTERPRETED.items() if name not in refused}
+    with temporary_settings(session, INTERPRETED):  # type: ignore[arg-type]
+        assert session.conf.values == {**kept, **interpreted}
     assert session.conf.values == of_the_user
-    with light_queries(session, when=False):  # type: ignore[arg-type]
-        assert session.conf.values == of_the_user
 
 
-def test_spark_takes_the_settings_for_little_data(spark: SparkSession) -> None:
-    before = {name: spark.conf.get(name) for name in LIGHT}
+def test_spark_takes_the_settings_for_few_data(spark: SparkSession) -> None:
+    before = {name: spark.conf.get(name) for name in INTERPRETED}
     try:
-        for name in LIGHT:
+        for name in INTERPRETED:
             spark.conf.unset(name)
-        usual = {name: spark.conf.get(name) for name in LIGHT}
-        with light_queries(spark):
-            assert {name: spark.conf.get(name) for name in LIGHT} == LIGHT
-        assert {name: spark.conf.get(name) for name in LIGHT} == usual
+        usual = {name: spark.conf.get(name) for name in INTERPRETED}
+        with temporary_settings(spark, INTERPRETED):
+            assert {name: spark.conf.get(name) for name in INTERPRETED} == INTERPRETED
+        assert {name: spark.conf.get(name) for name in INTERPRETED} == usual
     finally:
         for name, value in before.items():
             spark.conf.set(name, value)
