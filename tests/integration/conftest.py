@@ -1,9 +1,8 @@
-"""The sample data, loaded once by the real job: several modules look at its tables, none may change them."""
+"""What is loaded once by the real jobs: several modules look at its tables, none may change them but in a copy."""
 
 from __future__ import annotations
 
 import io
-import os
 import shutil
 from collections import Counter
 from contextlib import redirect_stdout
@@ -16,21 +15,73 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from tests.executions import Execution, executions_of
 from tests.feature_tables import table_rows
+from tests.integration.test_orders_job import order
 from tests.job import FeatureJob, Job
 from tests.killing import World, contents, copy_of, land_after, land_before
+from tests.readme import Checkout, Done, SampleJob, commands
 
 SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"
 
 
+@dataclass(frozen=True)
+class FirstLoad:
+    """The first command of the README, which loads the sample data, and what it left."""
+
+    checkout: Checkout
+    done: Done
+    executions: list[Execution]
+    job: SampleJob
+
+
+@dataclass(frozen=True)
+class Readme:
+    """All commands of the README in their order, and the tables after the later batch of the sample."""
+
+    commands: list[Done]
+    later: SampleJob
+
+
 @pytest.fixture(scope="session")
-def sample_job(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """The sample data after its first run; files are the older the later their name, on which no outcome depends."""
-    job = Job(spark, tmp_path_factory.mktemp("sample"))
-    shutil.copytree(SAMPLE_DATA, job.landing)
-    for age, path in enumerate(sorted(job.landing.rglob("*.*"), key=lambda path: path.name)):
-        os.utime(path, (1_700_000_000 - age, 1_700_000_000 - age))
+def first_load(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> FirstLoad:
+    root = tmp_path_factory.mktemp("checkout")
+    checkout = Checkout(SampleJob(spark, root, landed=root / "sample_data"))
+    checkout.fill()
+    done: list[Done] = []
+    executions = executions_of(spark, lambda: done.append(checkout.run(commands()[0])))
+    return FirstLoad(checkout, done[0], executions, checkout.copy(tmp_path_factory.mktemp("first")))
+
+
+@pytest.fixture(scope="session")
+def sample_job(first_load: FirstLoad) -> SampleJob:
+    """The sample data after its first run."""
+    return first_load.job
+
+
+@pytest.fixture(scope="session")
+def readme(first_load: FirstLoad, tmp_path_factory: pytest.TempPathFactory) -> Readme:
+    done = [first_load.done]
+    for command in commands()[1:]:
+        done.append(first_load.checkout.run(command))
+        if "--apply" in command:
+            later = first_load.checkout.copy(tmp_path_factory.mktemp("later"))
+    return Readme(done, later)
+
+
+@pytest.fixture(scope="session")
+def twelve_orders(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """Two orders of two lines on each of six days, loaded by one run: o1a and o1b on the first of May, and so on."""
+    job = Job(spark, tmp_path_factory.mktemp("twelve"))
+    job.land("first.jsonl", *(order(f"o{day}{at}", day, items=2) for day in range(1, 7) for at in "ab"))
     assert job.run() == 0
+    return job
+
+
+@pytest.fixture
+def loaded_job(twelve_orders: Job, job: Job) -> Job:
+    """The orders job over a copy of the tables of `twelve_orders` and an empty landing folder."""
+    shutil.copytree(twelve_orders.tables.location, job.tables.location)
     return job
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.schemas import DIM_PRODUCT, DIM_USER, ETL_FILES, QUARANTINE
+from etl_lib.schemas import DAILY_SALES, DIM_PRODUCT, DIM_USER, ETL_FILES, QUARANTINE
 from tests.feature_tables import table_rows
 from tests.integration.test_orders_job import lines_of, order, outcomes
 from tests.integration.test_value_props_job import HEADER, event
@@ -40,46 +40,67 @@ def records(job: Workplace) -> dict[str, int]:
     return {name: counts["records"] for name, counts in job.metrics()["datasets"].items()}
 
 
-def test_orders_load_beside_empty_users_and_products_and_these_beside_empty_orders(job: Job) -> None:
-    users, products = job.landing / "users.csv", job.landing / "products.csv"
+def test_orders_load_beside_empty_users_and_products_which_complete_them_later_beside_empty_orders(job: Job) -> None:
+    """The sales of their days follow."""
+    users, products = job.landing / "users.csv", job.landing / "products"
     users.write_text(USERS)
-    products.write_text("\n  \n\r\n")
+    products.mkdir()
+    (products / "blank.csv").write_text("\n  \n\r\n")
+    (products / "nothing.csv").touch()
+    of_products = f"--set=input.products={products}"
     job.land("a.jsonl", order("o1", items=2), order("o2", 2, user_id="u2"), "{broken", "")
-    assert job.run() == 0
+    assert job.run(of_products) == 0
     metrics = job.metrics()
     assert (metrics["input_orders"], metrics["valid_orders"], metrics["blank_lines"]) == (3, 2, 1)
     assert outcomes(job) == {"inserted": 2, "rejected": 1}
     assert records(job) == {"orders": 3, "users": 0, "products": 0}
     lines = [*lines_of(job, "o1"), *lines_of(job, "o2")]
     assert lines == [(date(2024, 5, 1), 1, "S1"), (date(2024, 5, 1), 2, "S2"), (date(2024, 5, 2), 1, "S1")]
-    assert users_of(job) == {("u1", None, True), ("u2", None, True)}
-    assert {(row["sku"], row["is_inferred"]) for row in job.read(DIM_PRODUCT).collect()} == {("S1", True), ("S2", True)}
+    assert users_of(job) == {("u1", None, None, True), ("u2", None, None, True)}
+    assert products_of(job) == {("S1", None, True), ("S2", None, True)}
+    assert sales_of(job) == {(1, "unknown", "unknown"), (2, "unknown", "unknown")}
     assert [row["raw"] for row in job.read(QUARANTINE).collect()] == ["{broken"]
-    loaded = {"orders": {("a.jsonl", 3)}, "users": {("users.csv", 0)}, "products": {("products.csv", 0)}}
-    assert files_loaded(job) == loaded
+    loaded = {"orders": {("a.jsonl", 3)}, "users": {("users.csv", 0)}, "products": {("blank.csv", 0)}}
+    assert files_loaded(job) == loaded  # a file without a byte is none
 
-    users.write_text(f"{USERS}u1,u1@example.org,2024-01-01,DE\nu3,u3@example.org,2024-01-01,FR\n")
-    products.write_bytes(b"")
+    users.write_text(f"{USERS}u1,old@example.org,2024-01-01,FR\nu1,new@example.org,,NL\nu3,,2024-01-01,FR\n")
+    (products / "one.csv").write_text("price,category,name,sku\n1,toys,One,S1\n")
     job.land("b.jsonl", "", "  ", "\t")
     job.land("nothing.jsonl")
-    assert job.run() == 0
+    assert job.run(of_products) == 0
     metrics = job.metrics()
     assert (metrics["input_orders"], metrics["valid_orders"], metrics["blank_lines"]) == (0, 0, 3)
-    assert records(job) == {"orders": 0, "users": 2}  # a file without a byte is none
+    assert records(job) == {"orders": 0, "users": 3, "products": 1}
     assert outcomes(job) == {}
     assert {name: n for name, n in metrics["datasets"]["users"]["outcomes"].items() if n} == {
         "inserted": 1,
         "updated": 1,
+        "superseded": 1,
     }
-    assert users_of(job) == {("u1", "DE", False), ("u2", None, True), ("u3", "FR", False)}
+    assert users_of(job) == {
+        *(("u1", "new@example.org", "NL", False), ("u2", None, None, True), ("u3", None, "FR", False)),
+    }
+    assert products_of(job) == {("S1", "toys", False), ("S2", None, True)}
+    assert sales_of(job) == {(1, "NL", "toys"), (1, "NL", "unknown"), (2, "unknown", "toys")}
     assert [*lines_of(job, "o1"), *lines_of(job, "o2")] == lines
     loaded["orders"].add(("b.jsonl", 0))
-    loaded["users"].add(("users.csv", 2))
+    loaded["users"].add(("users.csv", 3))
+    loaded["products"].add(("one.csv", 1))
     assert files_loaded(job) == loaded
 
 
-def users_of(job: Job) -> set[tuple[str, str | None, bool]]:
-    return {(row["user_id"], row["country"], row["is_inferred"]) for row in job.read(DIM_USER).collect()}
+def users_of(job: Job) -> set[tuple[str, str | None, str | None, bool]]:
+    rows = job.read(DIM_USER).collect()
+    return {(row["user_id"], row["email"], row["country"], row["is_inferred"]) for row in rows}
+
+
+def products_of(job: Job) -> set[tuple[str, str | None, bool]]:
+    return {(row["sku"], row["category"], row["is_inferred"]) for row in job.read(DIM_PRODUCT).collect()}
+
+
+def sales_of(job: Job) -> set[tuple[int, str, str]]:
+    """The days of May 2024 with the countries and categories that have sales."""
+    return {(row["order_date"].day, row["country"], row["category"]) for row in job.read(DAILY_SALES).collect()}
 
 
 def test_features_are_computed_from_prints_alone(feature_job: FeatureJob) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +14,6 @@ from pyspark.sql import functions as F
 from etl_lib.schemas import (
     DAILY_SALES,
     DIM_ORDER,
-    DIM_PRODUCT,
     DIM_USER,
     DQ_RESULTS,
     ETL_FILES,
@@ -52,54 +50,40 @@ def outcomes(job: Job) -> dict[str, int]:
     return {name: count for name, count in job.metrics()["outcomes"].items() if count}
 
 
-def test_a_life_of_orders(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
-    """First load, replay, corrections, shrinking, moving, deleting, and what comes late."""
-    job.land("a.jsonl", order("shrinks", items=3), order("moves", items=2), order("goes"), order("stays"), "{broken")
-    assert job.run() == 0
-    assert outcomes(job) == {"inserted": 4, "rejected": 1}
-    assert lines_of(job, "shrinks") == [(date(2024, 5, 1), n, f"S{n}") for n in (1, 2, 3)]
-
-    # a default run again: nothing new, not a byte is written to the warehouse
-    before, files = job.versions(), files_under(job.root / "warehouse")
-    assert job.run() == 0
-    assert "Nothing new" in capsys.readouterr().out
-    assert job.versions() == before
-    assert files_under(job.root / "warehouse") == files
-
-    # the same again by order: no table changes
-    data = data_versions(job)
-    assert job.run("--full") == 0
-    assert outcomes(job) == {"unchanged": 4, "rejected": 1}
-    assert data_versions(job) == data
-
-    # one batch of corrections
+def test_orders_shrink_move_go_and_stay_as_their_best_version_says(loaded_job: Job) -> None:
+    """Corrections, shrinking, moving, deleting, and what comes late."""
+    job = loaded_job
+    assert lines_of(job, "o1a") == [(date(2024, 5, 1), n, f"S{n}") for n in (1, 2)]
     later = {"updated_at": "2024-06-01T00:00:00Z"}
     job.land(
         "b.jsonl",
-        order("shrinks", items=1, **later),
-        order("moves", day=2, items=1, **later),
-        order("goes", deleted=True, **later),
-        order("stays", updated_at="2024-04-01T00:00:00Z", items=2),
+        order("o1a", items=1, **later),
+        order("o1b", day=7, items=1, **later),
+        order("o2a", day=2, deleted=True, **later),
+        order("o3a", day=3, updated_at="2024-04-01T00:00:00Z", items=3),
     )
     assert job.run() == 0
     assert outcomes(job) == {"updated": 3, "stale": 1}
-    assert lines_of(job, "shrinks") == [(date(2024, 5, 1), 1, "S1")]
-    assert lines_of(job, "moves") == [(date(2024, 5, 2), 1, "S1")]
-    assert lines_of(job, "goes") == []
-    tombstone = job.read(DIM_ORDER).where("order_id = 'goes'").collect()[0]
+    assert lines_of(job, "o1a") == [(date(2024, 5, 1), 1, "S1")]
+    assert lines_of(job, "o1b") == [(date(2024, 5, 7), 1, "S1")]
+    assert lines_of(job, "o2a") == []
+    tombstone = job.read(DIM_ORDER).where("order_id = 'o2a'").collect()[0]
     assert (tombstone["is_deleted"], tombstone["line_count"]) == (True, 0)
 
-    # the late older version of a deleted order does not bring it back; an emptied order loses its line
+    # the late older version of a deleted order does not bring it back; an emptied order loses its lines
     job.land(
-        "c.jsonl", order("goes", updated_at="2024-05-20T00:00:00Z"), order("stays", items=0, updated_at="2024-07-01")
+        "c.jsonl",
+        order("o2a", day=2, updated_at="2024-05-20T00:00:00Z"),
+        order("o3a", day=3, items=0, updated_at="2024-07-01"),
     )
     assert job.run() == 0
     assert outcomes(job) == {"stale": 1, "updated": 1}
-    assert lines_of(job, "goes") == lines_of(job, "stays") == []
+    assert lines_of(job, "o2a") == lines_of(job, "o3a") == []
     sales = job.read(DAILY_SALES).select("order_date", "orders", "units", "revenue").orderBy("order_date").collect()
+    both, one = (2, 4, Decimal("40.0000")), (1, 2, Decimal("20.0000"))
+    least = (1, 1, Decimal("10.0000"))
     assert [tuple(row) for row in sales] == [
-        (date(2024, 5, 1), 1, 1, Decimal("10.0000")),
-        (date(2024, 5, 2), 1, 1, Decimal("10.0000")),
+        (date(2024, 5, day), *of_day) for day, of_day in enumerate([least, one, one, both, both, both, least], 1)
     ]
 
 
@@ -157,129 +141,17 @@ def test_the_ledger_the_quarantine_and_the_rules_account_for_a_run(job: Job) -> 
     assert files == {"orders": 5, "users": 3, "products": 2}
 
 
-def test_users_and_products_are_completed_and_the_sales_of_their_days_follow(job: Job) -> None:
-    job.land("a.jsonl", order("o1"))
-    assert job.run() == 0
-    assert job.read(DAILY_SALES).collect()[0]["country"] == "unknown"
-
-    users = job.landing / "users.csv"
-    users.write_text("user_id,email,created_at,country\nu1,old@example.org,2024-01-01,FR\nu1,new@example.org,,NL\n")
-    (job.landing / "products.csv").write_text("price,category,name,sku\n1,toys,One,S1\n")
-    assert job.run() == 0
-    assert job.metrics()["datasets"]["users"]["outcomes"]["superseded"] == 1
-    member = job.read(DIM_USER).collect()[0]
-    assert (member["email"], member["country"], member["is_inferred"]) == ("new@example.org", "NL", False)
-    assert job.read(DIM_PRODUCT).collect()[0]["category"] == "toys"
-    sales = job.read(DAILY_SALES).collect()
-    assert [(row["country"], row["category"]) for row in sales] == [("NL", "toys")]
-
-    # touching the file without changing it loads it again and changes no table
-    data = data_versions(job)
-    os.utime(users, (2_000_000_000, 2_000_000_000))
-    assert job.run() == 0
-    assert data_versions(job) == data
-
-
-def test_a_plan_is_shown_applied_once_and_refused_when_tables_have_moved(
-    job: Job, capsys: pytest.CaptureFixture[str]
+def test_a_window_looks_at_all_files_that_may_have_a_record_in_it_and_marks_none(
+    twelve_orders: Job, loaded_job: Job
 ) -> None:
-    job.land("a.jsonl", order("old", items=2))
-    assert job.run() == 0
-    job.land("b.jsonl", order("new"), order("old", updated_at="2024-06-01"), "{broken")
-    before = data_versions(job)
-    capsys.readouterr()
-
-    assert job.run("--plan") == 0
-    shown = capsys.readouterr().out
-    assert data_versions(job) == before
-    assert "1 to insert, 1 to update" in shown
-    assert "~ old: amount 20.0000 -> 10.0000, line_count 2 -> 1" in shown
-    assert "fact_sales: 1 of 1 files" in shown
-    first, second = job.metrics()["run_id"], None
-    assert first in shown
-
-    assert job.run("--plan") == 0
-    second = job.metrics()["run_id"]
-    assert job.run("--apply", second) == 0
-    assert (job.metrics()["run_id"], job.metrics()["status"], outcomes(job)["updated"]) == (second, "done", 1)
-    assert lines_of(job, "old") == [(date(2024, 5, 1), 1, "S1")]
-    assert [row["status"] for row in job.read(ETL_RUNS).where(F.col("run_id") == second).collect()] == ["done"]
-
-    capsys.readouterr()
-    assert job.run("--apply", second) == 1
-    assert "applied already" in capsys.readouterr().err
-    assert job.run("--apply", first) == 1
-    assert "no longer holds" in capsys.readouterr().err
-    assert job.run("--apply", "20200101T000000Z-000000") == 1
-    assert job.run() == 0
-    assert job.metrics()["input_orders"] == 0
-
-
-def test_a_window_looks_at_all_files_and_marks_none(job: Job) -> None:
-    job.land("a.jsonl", order("may", 1), order("late", 20))
-    job.land("b.jsonl", order("may", 2, updated_at="2024-05-10"))
-    assert job.run("--since", "2024-05-10", "--until", "2024-05-20T12:00:00Z") == 0
-    assert outcomes(job) == {"inserted": 1, "out_of_window": 2}
-    assert job.read(ETL_FILES).isEmpty()
-    assert job.run() == 0
-    assert outcomes(job) == {"unchanged": 1, "superseded": 1, "inserted": 1}
-    # what the ledger knows to be older is not read again
-    assert job.run("--since", "2024-05-15") == 0
-    assert job.metrics()["input_orders"] == 2
-
-
-@pytest.mark.parametrize(
-    "step",
-    [
-        pytest.param("apply_fact_sales", marks=pytest.mark.torture),
-        "apply_dim_order",
-        pytest.param("apply_daily_sales", marks=pytest.mark.torture),
-        pytest.param("write_files", marks=pytest.mark.torture),
-    ],
-)
-def test_a_run_that_was_cut_off_is_finished_from_its_stage(
-    job: Job, step: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    job.land("a.jsonl", order("o1", items=3))
-    assert job.run() == 0
-    path = job.land("b.jsonl", order("o1", day=2, items=1, updated_at="2024-06-01"), order("o2"))
-
-    def cut_off(*_: object) -> None:
-        raise OSError("the power went")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(f"etl_lib.applying.{step}", cut_off)
-        assert job.run() == 1
-    path.unlink()
-    capsys.readouterr()
-    assert job.run() == 0
-    assert "Finished first" in capsys.readouterr().out
-    assert lines_of(job, "o1") == [(date(2024, 5, 2), 1, "S1")]
-    assert lines_of(job, "o2") == [(date(2024, 5, 1), 1, "S1")]
-    sales = job.read(DAILY_SALES).select("order_date", "orders").orderBy("order_date").collect()
-    assert [tuple(row) for row in sales] == [(date(2024, 5, 1), 1), (date(2024, 5, 2), 1)]
-    assert [row["status"] for row in job.read(ETL_RUNS).collect()] == ["done", "done"]
-    assert job.read(ETL_FILES).count() == 2
-
-
-def test_a_rule_that_fails_closes_the_gate_and_changes_nothing(job: Job, tmp_path: Path) -> None:
-    rules = Path("conf/rules.yaml").read_text(encoding="utf-8")
-    strict = tmp_path / "rules.yaml"
-    strict.write_text(
-        rules.replace("severity: warn\n    check: coalesce(currency", "severity: fail\n    check: coalesce(currency")
-    )
-    job.land("a.jsonl", order("o1"), order("o2", currency=None), "{broken")
-    before = data_versions(job) if (job.root / "warehouse").exists() else None
-    assert job.run("--set", f"rules={strict}") == 3
-    assert job.run("--set", "quality.max_rejected_share=0.2") == 3
-    assert before is None
-    assert job.read(FACT_SALES).isEmpty()
-    assert job.read(QUARANTINE).isEmpty()
-    failed = job.read(ETL_RUNS).selectExpr("status", "size(files) AS files", "exists(rules, r -> r.failed > 0) AS told")
-    assert [tuple(row) for row in failed.collect()] == [("failed", 0, True)] * 2
-    # what failed is not finished later: the next run reads the files again
-    assert job.run() == 0
-    assert outcomes(job) == {"inserted": 2, "rejected": 1}
+    """What the ledger knows to be older is not read again."""
+    folders = [str(job.landing).removeprefix("/") for job in (twelve_orders, loaded_job)]
+    loaded_job.land("a.jsonl", order("may", 1), order("late", 20))
+    loaded_job.land("b.jsonl", order("may", 2, updated_at="2024-05-10"))
+    window = ("--since", "2024-05-10", "--until", "2024-05-20T12:00:00Z")
+    assert loaded_job.run(*window, "--set", f"input.orders=/{{{','.join(folders)}}}/orders") == 0
+    assert outcomes(loaded_job) == {"inserted": 1, "out_of_window": 2}
+    assert [Path(row["path"]).name for row in loaded_job.read(ETL_FILES).collect()] == ["first.jsonl"]
 
 
 def test_wrong_input_is_told_and_not_traced(job: Job, capsys: pytest.CaptureFixture[str]) -> None:

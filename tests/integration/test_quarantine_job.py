@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_ORDER, ETL_FILES, ETL_RUNS, ETL_STAGE, FACT_SALES, QUARANTINE
-from tests.integration.test_orders_job import order, outcomes
+from etl_lib.schemas import DAILY_SALES, DIM_ORDER, ETL_FILES, ETL_RUNS, ETL_STAGE, FACT_SALES, QUARANTINE
+from tests.integration.test_orders_job import lines_of, order, outcomes
 from tests.job import Job
 
 Entries = dict[str, dict[str, Any]]
@@ -208,33 +209,60 @@ def test_a_discarded_entry_stays_closed(job: Job, tmp_path: Path, capsys: pytest
     assert [json.loads(line)["record_id"] for line in capsys.readouterr().out.splitlines()] == [found["XX"]]
 
 
-def test_a_replay_that_was_cut_off_is_finished_by_the_next_run_of_any_job(
-    job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "step",
+    [
+        pytest.param("apply_fact_sales", marks=pytest.mark.torture),
+        "apply_dim_order",
+        pytest.param("apply_daily_sales", marks=pytest.mark.torture),
+        pytest.param("write_run", marks=pytest.mark.torture),
+    ],
+)
+def test_what_was_cut_off_is_finished_from_its_stage_by_the_next_run_of_any_job(
+    loaded_job: Job, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    raw = json.dumps(order("o1", amount="dear"))
-    job.land("a.jsonl", raw, "{broken")
-    assert job.run() == 0
-    payload = tmp_path / "edited.json"
-    payload.write_text(json.dumps(order("o1", items=2)))
+    """A run of the orders job by a replay, and this replay, which is cut off, too, by a run of the orders job."""
+    job = loaded_job
+    raw = json.dumps(order("dear", 2, amount="dear"))
+    path = job.land("b.jsonl", order("o1a", day=8, items=1, updated_at="2024-06-01"), order("new"), raw, "{broken")
 
     def cut_off(*_: object) -> None:
-        raise OSError("the machine went down")
+        raise OSError("the power went")
 
+    with monkeypatch.context() as patched:
+        patched.setattr(f"etl_lib.applying.{step}", cut_off)
+        assert job.run() == 1
+    cut_off_run = job.metrics()["run_id"]
+    path.unlink()
+    payload = tmp_path / "edited.json"
+    payload.write_text(json.dumps(order("dear", 2, items=3)))
     with monkeypatch.context() as patched:
         patched.setattr("etl_lib.applying.settle_replays", cut_off)
         assert job.quarantine("replay", entries(job)[raw]["record_id"], "--payload", str(payload)) == 1
-    payload.unlink()
-    assert job.read_keys() == {"o1"}
+    assert job.metrics()["finished_runs"] == [cut_off_run]
+    assert lines_of(job, "o1a") == [(date(2024, 5, 8), 1, "S1")]
+    assert lines_of(job, "new") == [(date(2024, 5, 1), 1, "S1")]
+    assert orders_by_day(job) == {1: 2, 2: 2, 3: 2, 4: 2, 5: 2, 6: 2, 8: 1}
     assert statuses(job) == {raw: "new", "{broken": "new"}
+
+    payload.unlink()
     capsys.readouterr()
     assert job.run() == 0
     assert "Finished first" in capsys.readouterr().out
+    assert [line_no for _, line_no, _ in lines_of(job, "dear")] == [1, 2, 3]
+    assert orders_by_day(job)[2] == 3
     assert statuses(job) == {raw: "replayed", "{broken": "new"}
-    assert json.loads(entries(job)[raw]["payload"]) == order("o1", items=2)
-    assert len(job.read(FACT_SALES).collect()) == 2
+    assert json.loads(entries(job)[raw]["payload"]) == order("dear", 2, items=3)
     runs = job.read(ETL_RUNS).orderBy("started_at").collect()
-    assert [(row["job"], row["status"]) for row in runs] == [("orders", "done"), ("quarantine", "done")]
-    assert json.loads(runs[1]["metrics"])["replayed"] == 1
+    told = [("orders", "done"), ("orders", "done"), ("quarantine", "done")]
+    assert [(row["job"], row["status"]) for row in runs] == told
+    assert json.loads(runs[2]["metrics"])["replayed"] == 1
+    assert job.read(ETL_FILES).count() == 2
+
+
+def orders_by_day(job: Job) -> dict[int, int]:
+    """The orders of each day of May 2024 that has sales."""
+    return {row["order_date"].day: row["orders"] for row in job.read(DAILY_SALES).collect()}
 
 
 def test_what_cannot_be_done_is_told(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
-import shutil
-from importlib import import_module
 from pathlib import Path
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
+from etl_lib.schemas import ETL_FILES, ETL_RUNS
 from jobs import query
+from tests.integration.conftest import Readme
+from tests.integration.test_orders_job import outcomes
 from tests.job import Job
+from tests.readme import README, ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
 OPERATIONS = ROOT / "docs" / "operations.md"
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
 def shown(text: str) -> set[str]:
@@ -31,43 +23,47 @@ def shown(text: str) -> set[str]:
     return {line for line in lines if line.startswith(("│", "Conflicts", "Schema drift"))}
 
 
-def test_the_commands_of_the_readme_work_in_their_order(
-    spark: SparkSession,  # noqa: ARG001 - the session that the jobs find
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    """In a folder with a copy of the data and the queries; `RUN_ID` is the id that the latest run printed."""
-    for folder in ("sample_data", "docs/queries"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ORDERS_WAREHOUSE", str(tmp_path / "warehouse"))
-    monkeypatch.setenv("ORDERS_OUTPUT", str(tmp_path / "output"))
-    printed = []
-    for line in "".join(blocks(README, "bash")).splitlines():
-        command, script, *arguments = shlex.split(line)
-        assert command == "./spark-submit.sh"
-        if "RUN_ID" in arguments:
-            latest = json.loads((tmp_path / "output" / "metrics.json").read_text(encoding="utf-8"))["run_id"]
-            assert latest in printed[-1]
-            arguments = [latest if argument == "RUN_ID" else argument for argument in arguments]
-        job = import_module(script.removesuffix(".py").replace("/", "."))
-        assert job.main(arguments) == 0, line
-        printed.append(capsys.readouterr().out)
-
-    first, again, rows, listed, plan, applied, checked, compacted, features, filled = printed
+def test_the_commands_of_the_readme_work_in_their_order(readme: Readme) -> None:
+    first, again, rows, listed, plan, applied, checked, compacted, features, filled = readme.commands
     pasted = shown(blocks(README, "text")[0])
     assert pasted
-    assert pasted - shown(first) == set()
-    assert "Nothing new" in again
-    assert "TEA-GREEN" in rows
-    assert "3 of 3 entries" in listed
-    assert "The plan changed no table" in plan
-    assert "5" in next(line for line in applied.splitlines() if "updated" in line)
-    assert "lines_are_complete" in checked
-    assert "files before" in compacted
-    assert "2020-11-30" in features
-    assert "2020-11-23" in filled
+    assert pasted - shown(first.printed) == set()
+    assert "Nothing new" in again.printed
+    assert "TEA-GREEN" in rows.printed
+    assert "3 of 3 entries" in listed.printed
+    assert "The plan changed no table" in plan.printed
+    assert "5" in next(line for line in applied.printed.splitlines() if "updated" in line)
+    assert "lines_are_complete" in checked.printed
+    assert "files before" in compacted.printed
+    assert "2020-11-30" in features.printed
+    assert "2020-11-23" in filled.printed
+
+
+def test_a_plan_is_shown_and_changes_no_table_until_it_is_applied_once(
+    readme: Readme, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, plan, applied = readme.commands[3:6]
+    run_id, later = plan.metrics["run_id"], readme.later
+    assert f"Plan {run_id}" in plan.printed
+    assert "2 to insert, 5 to update" in plan.printed
+    assert "~ M-4001: order_date 2024-05-03 -> 2024-05-04, version_at" in plan.printed
+    assert "~ B-2002: amount 56.8000 -> 34.0000, line_count 3 -> 1, version_at" in plan.printed
+    assert "fact_sales: 3 of 4 files hold rows that change" in plan.printed
+    assert plan.files_of_data() == before.files_of_data()
+    assert plan.files != before.files
+
+    assert (applied.metrics["run_id"], applied.metrics["status"], outcomes(later)["updated"]) == (run_id, "done", 5)
+    assert applied.files_of_data() != plan.files_of_data()
+    entered = later.read(ETL_RUNS).where(F.col("run_id") == run_id)
+    assert [row["status"] for row in entered.collect()] == ["done"]
+    loaded = {Path(row["path"]).name for row in later.read(ETL_FILES).where(F.col("run_id") == run_id).collect()}
+    assert loaded == {"2024-05-06.jsonl", "users_later.csv"}
+
+    versions = later.versions()
+    assert later.run("--apply", run_id) == 1
+    assert "applied already" in capsys.readouterr().err
+    assert later.metrics() == applied.metrics  # a run that was refused has none of its own
+    assert later.versions() == versions
 
 
 def test_every_metric_is_explained(sample_job: Job) -> None:

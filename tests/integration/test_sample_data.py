@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +15,7 @@ from etl_lib.outcomes import OUTCOMES
 from etl_lib.rules import RuleBook
 from etl_lib.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, ETL_STAGE, FACT_SALES, QUARANTINE
 from tests.frames import assert_same, frame
-from tests.integration.conftest import SAMPLE_DATA
+from tests.integration.conftest import SAMPLE_DATA, Readme
 from tests.job import Job
 
 LATER_FILES = ("later/2024-05-06.jsonl", "users_later.csv")
@@ -84,38 +82,16 @@ def staged(job: Job, data: Job, run_id: str) -> dict[Place, tuple[str | None, st
     return found
 
 
-def files_of(job: Job) -> set[Path]:
-    return {
-        path for path in (job.root / "warehouse").rglob("*") if path.is_file() and not path.name.startswith(".lock")
-    }
+@pytest.fixture(scope="module")
+def later_job(readme: Readme) -> Job:
+    """The tables after the later run, which the README plans and applies."""
+    return readme.later
 
 
 @pytest.fixture(scope="module")
-def later_job(sample_job: Job, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A warehouse of its own that begins with the tables after the first run."""
-    job = Job(sample_job.spark, tmp_path_factory.mktemp("later"))
-    shutil.copytree(sample_job.root / "warehouse", job.root / "warehouse")
-    return job
-
-
-def load(job: Job, data: Job, orders: str, users: str) -> dict[str, Any]:
-    inputs = {"orders": orders, "users": users, "products": "products.csv"}
-    assert job.run(*(f"--set=input.{name}={data.landing / path}" for name, path in inputs.items())) == 0
-    return job.metrics()
-
-
-@pytest.fixture(scope="module")
-def repeated(sample_job: Job, later_job: Job) -> tuple[dict[str, Any], object, object]:
-    """The metrics of the first run's command given once more, and versions and files before and after it."""
-    before = later_job.versions(), files_of(later_job)
-    metrics = load(later_job, sample_job, "orders", "users.csv")
-    return metrics, before, (later_job.versions(), files_of(later_job))
-
-
-@pytest.fixture(scope="module")
-def later(sample_job: Job, later_job: Job, repeated: object) -> dict[str, Any]:  # noqa: ARG001 - comes after it
+def later(later_job: Job) -> dict[str, Any]:
     """The metrics of the later run."""
-    return load(later_job, sample_job, "later", "users_later.csv")
+    return later_job.metrics()
 
 
 def agree(
@@ -171,12 +147,11 @@ def test_tables_have_the_rows_in_the_readme(sample_job: Job, later_job: Job, lat
     assert later_job.tables.rows(PUBLISHED) == numbers("Rows of each table", 2)
 
 
-def test_the_same_command_again_finds_nothing_new_and_changes_no_table(
-    repeated: tuple[dict[str, Any], object, object],
-) -> None:
-    metrics, before, after = repeated
-    assert (metrics["status"], metrics["input_orders"], metrics["datasets"]) == ("done", 0, {})
-    assert after == before
+def test_the_same_command_again_finds_nothing_new_and_changes_no_table(readme: Readme) -> None:
+    first, again = readme.commands[:2]
+    assert (again.metrics["status"], again.metrics["input_orders"], again.metrics["datasets"]) == ("done", 0, {})
+    assert again.metrics["run_id"] != first.metrics["run_id"]
+    assert again.files == first.files
 
 
 def test_later_versions_delete_lines_move_days_and_keep_deletions(later_job: Job, later: dict[str, Any]) -> None:

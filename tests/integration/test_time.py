@@ -11,10 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
+from etl_lib.config_file import load_settings
+from etl_lib.judge import judge
+from etl_lib.order_records import parse_orders
+from etl_lib.rules import RuleBook
 from etl_lib.schemas import DIM_ORDER, ETL_FILES, QUARANTINE
 from tests.conftest import TEST_SPARK
+from tests.frames import frame
 from tests.integration.test_orders_job import order, outcomes
 from tests.job import Job
 
@@ -172,10 +178,14 @@ def test_times_of_a_session_in_another_zone_and_records_ahead_of_the_clock(job: 
     latest = job.read(ETL_FILES).selectExpr("max_version_at", f"max_version_at = timestamp'{soon}'").collect()
     assert [row[1] for row in latest] == [True], latest
 
-    # another limit is another interval in the rules: then the correction from 2999 is loaded
+
+def test_another_limit_is_another_interval_in_the_rules(spark: SparkSession, tmp_path: Path) -> None:
     rules = (ROOT / "conf" / "rules.yaml").read_text(encoding="utf-8")
-    wide = job.root / "rules.yaml"
+    wide = tmp_path / "rules.yaml"
     wide.write_text(rules.replace("INTERVAL '24' HOUR", "INTERVAL '1000' YEAR"), encoding="utf-8")
     assert wide.read_text() != rules
-    assert job.run("--full", "--set", f"rules={wide}") == 0
-    assert outcomes(job) == {"unchanged": len(KEPT) + 1, "inserted": 2, "rejected": len(REFUSED)}
+    records = (order("a", created_at="2999-01-01T00:00:00Z"), order("b", updated_at="9999-12-31T23:59:59.999999Z"))
+    read = frame(spark, "raw STRING, read_error STRING", *((json.dumps(record), None) for record in records))
+    judged = judge(parse_orders(read, ("updated_at", "created_at")), load_settings(RuleBook, wide).of("orders"))
+    found = {row["key"]: row["broken_rules"] for row in judged.collect()}
+    assert found == {"a": [], "b": ["version_not_in_future"]}

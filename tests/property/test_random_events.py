@@ -27,7 +27,7 @@ OTHERS_EACH_TIME = random.SystemRandom().sample(range(1_000_000), 12)
     "seeds",
     [
         # Two weeks with a rolling window and most rules broken; the last complete week on a given day.
-        pytest.param((99, 119), id="two"),
+        pytest.param((99, 119), id="two", marks=pytest.mark.slow),
         # One without dirt and with an open end, and others each time.
         pytest.param((87, *OTHERS_EACH_TIME), id="many", marks=pytest.mark.torture),
     ],
