@@ -28,11 +28,13 @@ def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.Captur
     assert publishing.publish() == 1
     assert "has no table etl_runs" in capsys.readouterr().err
 
-    # A plan of the orders job does not publish; a plan of the publish job writes nothing.
+    # A plan of the orders job does not speak of publishing; a plan of the publish job writes nothing.
     job.land("a.jsonl", order("o1", items=2), order("o2", 2))
-    assert publishing.run("--plan") == 0
-    assert not published.exists()
     assert job.run() == 0
+    capsys.readouterr()
+    assert publishing.run("--plan") == 0
+    assert "parquet" not in capsys.readouterr().out
+    assert "publishes" not in job.metrics()
     assert publishing.publish("--plan") == 0
     printed = capsys.readouterr().out
     assert "Planned for parquet" in printed
@@ -68,35 +70,37 @@ def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.Captur
     [*_, last] = publishing.entries("is_full", "groups", "rows", "message")
     assert (last[0], last[1], last[2]["dim_order"], last[3]) == (True, {}, 2, None)
 
-
-def test_tables_that_were_made_anew_are_published_as_a_whole(publishing: PublishingJob) -> None:
-    job = publishing.job
-    job.land("a.jsonl", order("o1"))
-    assert publishing.run() == 0
-    # The same version number as before, of another table.
+    # And without being asked when a table was made anew: the same version number as before, of another table.
     users = job.read(DIM_USER).collect()
     version = job.tables.version(DIM_USER)
     shutil.rmtree(job.root / job.name / DIM_USER.name)
     job.tables.create([DIM_USER])
     for _ in range(version):
-        job.tables.append(DIM_USER, job.tables.spark.createDataFrame(users, DIM_USER.schema))
+        job.tables.append(DIM_USER, job.spark.createDataFrame(users, DIM_USER.schema))
     assert publishing.publish("--plan") == 0
     assert publishing.told("parquet")["reason"] == "made anew since its last publish: dim_user"
 
 
 def test_a_failing_sink_does_not_keep_the_others_waiting(
-    publishing: PublishingJob, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = publishing.job
+    """Both are named, with their settings, in a configuration file."""
     monkeypatch.setenv("PUBLISH_PASSWORD", "no-such-password")
-    nowhere = ("url=jdbc:postgresql://127.0.0.1:1/shop", "user=nobody", "password=${PUBLISH_PASSWORD}")
-    publishing.sinks = [
-        "sinks=[postgres, parquet]",
-        publishing.sinks[1],
-        *(f"publish.postgres.{setting}" for setting in nowhere),
-    ]
+    text = f"""
+        warehouse: {job.root / "warehouse"}
+        output: {job.output}
+        rules: {Path(__file__).resolve().parents[2] / "conf" / "rules.yaml"}
+        input: {{orders: {job.landing / "orders"}}}
+        sinks: [postgres, parquet]
+        publish:
+          parquet: {{path: lake}}
+          postgres: {{url: "jdbc:postgresql://127.0.0.1:1/shop", user: nobody, password: "${{PUBLISH_PASSWORD}}"}}
+    """
+    (tmp_path / "shop.yaml").write_text(text)
+    of_the_file = ("--config", str(tmp_path / "shop.yaml"))
+    publishing = PublishingJob(job, [])
     job.land("a.jsonl", order("o1"))
-    assert publishing.run("--json") == 1
+    assert publishing.run(*of_the_file, "--json") == 1
     printed = capsys.readouterr()
     told = summary(printed.out)
     assert told["outcomes"]["inserted"] == 1
@@ -105,7 +109,10 @@ def test_a_failing_sink_does_not_keep_the_others_waiting(
     assert "jobs/publish.py tries again" in printed.err
     assert publishing.entries("sink", "status") == [("postgres", "failed"), ("parquet", "complete")]
     assert job.read(ETL_PUBLISHES).where(F.col("message").contains("cannot connect")).count() == 1
-    assert publishing.publish("--sink", "parquet") == 0
+    # Relative to the file, like every location in it.
+    manifest = json.loads((tmp_path / "lake" / "_manifest.json").read_text())
+    assert manifest["publish_id"] == told["publishes"]["parquet"]["publish_id"]
+    assert publishing.publish(*of_the_file, "--sink", "parquet") == 0
 
 
 @pytest.mark.parametrize(
@@ -152,21 +159,3 @@ def test_a_configuration_that_cannot_be_published_with_is_refused(
 ) -> None:
     assert PublishingJob(job, settings).publish(*options) == 2
     assert told in capsys.readouterr().err
-
-
-def test_a_configuration_file_names_sinks_and_their_settings(job: Job, tmp_path: Path) -> None:
-    text = f"""
-        warehouse: {job.root / "warehouse"}
-        output: {job.output}
-        rules: {Path(__file__).resolve().parents[2] / "conf" / "rules.yaml"}
-        input: {{orders: {job.landing / "orders"}}}
-        sinks: [parquet]
-        publish:
-          parquet: {{path: lake}}
-    """
-    (tmp_path / "shop.yaml").write_text(text)
-    job.land("a.jsonl", order("o1"))
-    assert PublishingJob(job, []).run("--config", str(tmp_path / "shop.yaml")) == 0
-    # Relative to the file, like every location in it.
-    manifest = json.loads((tmp_path / "lake" / "_manifest.json").read_text())
-    assert manifest["publish_id"] == job.metrics()["publishes"]["parquet"]["publish_id"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,7 +17,6 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib import applying
-from etl_lib.apply_orders import apply_dim_order
 from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
 from etl_lib.arguments import Arguments
 from etl_lib.batch import Batch, count_batch
@@ -42,9 +41,9 @@ from etl_lib.schemas import (
     QUARANTINE,
     USER_RECORD,
 )
-from etl_lib.stage import Manifest, Stage, stage_columns, write_stage
+from etl_lib.stage import Manifest, Stage, stage_columns, unfinished, write_stage
 from etl_lib.warehouse import Warehouse
-from tests.frames import frame
+from tests.frames import frame, rows_of
 
 ORDER_DDL, USER_DDL = (" ".join(record.split()) for record in (ORDER_RECORD, USER_RECORD))
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)
@@ -71,11 +70,16 @@ def run_in(spark: SparkSession, location: str, output: Path, **quality: float) -
     return Run(settings, arguments, RULES, spark, Warehouse(spark, location), manifest("now"), Ledger())
 
 
+def run_over(spark: SparkSession, tables: Path, folder: Path) -> Run:
+    """A run over a copy of these tables, whose gate is closed when more than half of the orders are rejected."""
+    shutil.copytree(tables, folder / "warehouse")
+    return run_in(spark, str(folder / "warehouse"), folder / "output", max_rejected_share=0.5)
+
+
 @pytest.fixture
 def run(spark: SparkSession, empty: Path, tmp_path: Path) -> Run:
-    """A run over empty tables of its own, whose gate is closed when more than half of the orders are rejected."""
-    shutil.copytree(empty, tmp_path / "warehouse")
-    return run_in(spark, str(tmp_path / "warehouse"), tmp_path / "output", max_rejected_share=0.5)
+    """A run over empty tables of its own."""
+    return run_over(spark, empty, tmp_path)
 
 
 def manifest(run_id: str, **about: Any) -> Manifest:
@@ -84,30 +88,37 @@ def manifest(run_id: str, **about: Any) -> Manifest:
     return Manifest(run_id, **{**given, "versions": versions, **about})
 
 
-def stage(run: Run, of: Manifest, *outcomes: str) -> Batch:
-    """A stage of one file with an order of one line for each outcome."""
+def stage(run: Run, of: Manifest, *outcomes: str, first_id: str = "e1") -> Batch:
+    """A stage of one file with an order of one line for each outcome, the first under an id as record that is given."""
     item = [("sku", 2, Decimal("1.5"))]
     rows = [(of.run_id, "orders", "file", *[None] * 3, "f", 9, AT, *[None] * 6)]
     for at, outcome in enumerate(outcomes, 1):
         order = (f"o{at}", date(2024, 5, 1), AT, "u", None, "EUR", None, None, 1, False, item)
         place = ("f", None, AT, RAW if outcome == "rejected" else None, ["no_key"] if outcome == "rejected" else [])
         record = None if outcome == "rejected" else order
-        rows.append((of.run_id, "orders", outcome, f"o{at}", at, AT, *place, 0, at, f"e{at}", record))
+        record_id = first_id if at == 1 else f"e{at}"
+        rows.append((of.run_id, "orders", outcome, f"o{at}", at, AT, *place, 0, at, record_id, record))
     written = write_stage(run.warehouse, of, [stage_columns(frame(run.spark, COLUMNS, *rows), ETL_STAGE)])
     return count_batch(written, run.settings)
 
 
-def stage_ids(run: Run, run_id: str, *records: tuple[str, str, str]) -> Batch:
-    """A stage of orders, each with the outcome, user and sku given, or of users, whose sku does not count."""
+def stage_ids(run: Run, records: Mapping[str, Sequence[tuple[str, str, str, str]]]) -> None:
+    """Stages of runs: orders, each with the outcome, user and sku given, and users, whose sku does not count."""
     order = "struct(user_id, array(named_struct('sku', sku, 'qty', 1, 'unit_price', NULL)) AS lines)"
-    given = frame(run.spark, "dataset STRING, outcome STRING, user_id STRING, sku STRING", *records).selectExpr(
-        f"'{run_id}' AS run_id",
+    rows = [(run_id, *record) for run_id, some in records.items() for record in some]
+    columns = "run_id STRING, dataset STRING, outcome STRING, user_id STRING, sku STRING"
+    given = frame(run.spark, columns, *rows).selectExpr(
+        "run_id",
         "dataset",
         "outcome",
         f"IF(dataset = 'orders', from_json(to_json({order}), '{ORDER_DDL}'), NULL) AS orders",
         f"IF(dataset = 'users', from_json(to_json(struct(user_id)), '{USER_DDL}'), NULL) AS users",
     )
-    return count_batch(write_stage(run.warehouse, manifest(run_id), [stage_columns(given, ETL_STAGE)]), run.settings)
+    run.warehouse.append(ETL_STAGE, stage_columns(given, ETL_STAGE))
+
+
+def unlike_ids(run: Run, run_id: str) -> list[UnlikeIds]:
+    return count_batch(Stage(run.warehouse, run_id), run.settings).unlike_ids
 
 
 def statuses(run: Run) -> list[tuple[str, str, str | None]]:
@@ -115,25 +126,43 @@ def statuses(run: Run) -> list[tuple[str, str, str | None]]:
     return [(row["run_id"], row["status"], row["message"]) for row in rows]
 
 
-def test_a_batch_goes_into_every_table_and_the_ledger_says_so(run: Run) -> None:
+@dataclass(frozen=True)
+class Applied:
+    """Tables into which a run, `r1`, has brought an order of its own, a rejected and a stale one, and what it told."""
+
+    run: Run
+    tables: Path
+    metrics: Metrics
+
+
+@pytest.fixture(scope="module")
+def applied(spark: SparkSession, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Applied:
+    folder = tmp_path_factory.mktemp("applied")
+    run = run_over(spark, empty, folder)
     # Under a lock nobody else can have moved a table: the versions are not asked for.
     of = manifest("r1", versions=dict.fromkeys(PUBLISHED, 7))
     batch = stage(run, of, "inserted", "rejected", "stale")
     batch.read = {"orders": 3}
     metrics = Metrics("r1")
     apply_batch(run, of, batch, metrics)
-    assert run.warehouse.rows(PUBLISHED_TABLES) == dict.fromkeys(PUBLISHED, 1)
+    return Applied(run, folder / "warehouse", metrics)
+
+
+def test_a_batch_goes_into_every_table_and_the_ledger_says_so(applied: Applied) -> None:
+    warehouse, metrics = applied.run.warehouse, applied.metrics
+    assert warehouse.rows(PUBLISHED_TABLES) == dict.fromkeys(PUBLISHED, 1)
     assert (metrics.status, metrics.inferred) == ("done", {"users": 1, "products": 1})
     changed = TableMetrics(rows_before=0, rows_after=1, version_before=7, version_after=1)
     assert metrics.tables == dict.fromkeys(PUBLISHED, changed)
     told = json.loads(as_json(metrics))
     assert told["outcomes"]["inserted"] == told["outcomes"]["stale"] == told["outcomes"]["rejected"] == 1
+    assert metrics.replayed is None
     assert "replayed" not in told
-    entry = run.warehouse.read(ETL_RUNS).collect()[0]
+    entry = warehouse.read(ETL_RUNS).collect()[0]
     assert entry["versions_before"] == dict.fromkeys(PUBLISHED, 7)
     assert entry["versions_after"] == dict.fromkeys(PUBLISHED, 1)
     assert json.loads(entry["metrics"]) == told
-    assert [(row["path"], row["records"]) for row in run.warehouse.read(ETL_FILES).collect()] == [("f", 3)]
+    assert [(row["path"], row["records"]) for row in warehouse.read(ETL_FILES).collect()] == [("f", 3)]
 
 
 def test_ids_of_orders_are_held_against_those_of_users_and_products_here_or_in_the_tables(run: Run) -> None:
@@ -142,52 +171,59 @@ def test_ids_of_orders_are_held_against_those_of_users_and_products_here_or_in_t
         ("orders", "unchanged", "2", "8.0"),
         ("orders", "stale", "3.0", "9"),
     ]
-    both = stage_ids(run, "r1", *of_orders, ("users", "inserted", "1", ""), ("users", "superseded", "4.0", ""))
-    assert both.of("orders").ids == {"user_id": IdCount(2, 1), "sku": IdCount(2, 2)}
-    assert both.of("users").ids == {"user_id": IdCount(1, 0), "sku": IdCount(0, 0)}
-    assert both.unlike_ids == [UnlikeIds("orders", "user_id", IdCount(2, 1), ["users"], ["1.0"])]
+    of_users = [("users", "updated", "1.0", ""), ("users", "inserted", "5", "")]
+    both = [*of_orders, ("users", "inserted", "1", ""), ("users", "superseded", "4.0", "")]
+    stage_ids(run, {"both": both, "orders": of_orders, "users": of_users})
+    batch = count_batch(Stage(run.warehouse, "both"), run.settings)
+    assert batch.of("orders").ids == {"user_id": IdCount(2, 1), "sku": IdCount(2, 2)}
+    assert batch.of("users").ids == {"user_id": IdCount(1, 0), "sku": IdCount(0, 0)}
+    assert batch.unlike_ids == [UnlikeIds("orders", "user_id", IdCount(2, 1), ["users"], ["1.0"])]
 
     # An inferred product has the id that the orders gave it.
     members = "sku STRING, is_inferred BOOLEAN, run_id STRING"
     inferred, known = (frame(run.spark, members, (sku, sku == "7.0", "r0")) for sku in ("7.0", "8"))
     run.warehouse.append(DIM_PRODUCT, stage_columns(inferred, DIM_PRODUCT))
-    assert stage_ids(run, "r2", *of_orders).unlike_ids == []
+    assert unlike_ids(run, "orders") == []
     run.warehouse.append(DIM_PRODUCT, stage_columns(known, DIM_PRODUCT))
     skus = UnlikeIds("orders", "sku", IdCount(2, 2), ["products"], ["7.0", "8.0"])
-    assert stage_ids(run, "r3", *of_orders).unlike_ids == [skus]
+    assert unlike_ids(run, "orders") == [skus]
 
-    # The other direction, and the same stage once more.
-    of_users = [("users", "updated", "1.0", ""), ("users", "inserted", "5", "")]
-    assert stage_ids(run, "r4", *of_users).unlike_ids == []
-    apply_dim_order(stage(run, manifest("r5"), "inserted"))
-    users = UnlikeIds("users", "user_id", IdCount(2, 1), ["orders"], ["1.0"])
-    assert stage_ids(run, "r6", *of_users).unlike_ids == [users]
-    assert count_batch(Stage(run.warehouse, "r6"), run.settings).unlike_ids == [users]
+    # The other direction: the same stage, before and after there is an order.
+    assert unlike_ids(run, "users") == []
+    order = frame(run.spark, "order_id STRING, order_date DATE, user_id STRING", ("o", AT.date(), "u"))
+    about = {"created_at": AT, "version_at": AT, "line_count": 0, "is_deleted": False, "content_hash": 1}
+    arrival = {"source_file": "f", "source_modified_at": AT, "run_id": "r0"}
+    run.warehouse.append(DIM_ORDER, rows_of(DIM_ORDER, order, **about, **arrival))
+    assert unlike_ids(run, "users") == [UnlikeIds("users", "user_id", IdCount(2, 1), ["orders"], ["1.0"])]
 
 
-def test_a_replay_closes_its_entries_and_adds_none(run: Run) -> None:
-    of = manifest("r1", job="quarantine")
-    metrics = Metrics()
-    first = replace(of, run_id="r0", job="orders")
-    apply_batch(run, first, stage(run, first, "rejected"), metrics)
-    assert metrics.replayed is None
+def test_a_replay_closes_its_entries_and_adds_none(spark: SparkSession, applied: Applied, tmp_path: Path) -> None:
+    run = run_over(spark, applied.tables, tmp_path)
+    of = manifest("r2", job="quarantine")
     entry = run.warehouse.read(QUARANTINE).collect()[0]
-    run.spark.sql(f"UPDATE {run.warehouse.name(QUARANTINE)} SET record_id = 'e1'").collect()  # noqa: S608
-    batch = stage(run, of, "unchanged", "unchanged", "unchanged", "rejected", "rejected")
-    apply_batch(run, of, batch, metrics)
+    outcomes = ("unchanged", "unchanged", "unchanged", "rejected", "rejected")
+    metrics = Metrics()
+    apply_batch(run, of, stage(run, of, *outcomes, first_id=entry["record_id"]), metrics)
     assert metrics.replayed == 3
     closed = run.warehouse.read(QUARANTINE).collect()
-    told = {**entry.asDict(), "record_id": "e1", "status": "replayed", "last_run_id": "r1"}
-    assert [row.asDict() for row in closed] == [told]
+    assert [row.asDict() for row in closed] == [{**entry.asDict(), "status": "replayed", "last_run_id": "r2"}]
+
+
+def cut_off(*_: object, **__: object) -> None:
+    raise OSError("the power went")
 
 
 def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed = manifest("r1", is_plan=True)
+    closed, begun = manifest("r1", is_plan=True), manifest("r2")
     stage(run, closed, "rejected", "rejected", "inserted")
     write_run(run.warehouse, RunEntry(closed, APPLYING, Metrics(), closed.versions, {}))
-    stage(run, manifest("r2"), "inserted", "rejected")
+    batch = stage(run, begun, "inserted", "rejected")
+    with monkeypatch.context() as patched:
+        patched.setattr(applying, "apply_fact_sales", cut_off)
+        with pytest.raises(OSError, match="the power went"):
+            apply_batch(run, begun, batch, Metrics())
     clock = iter([100.0, 200.0, 502.34567])
     monkeypatch.setattr(applying, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     finish_interrupted(run)
@@ -205,17 +241,23 @@ def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_cl
     assert run.warehouse.versions(ORDER_TABLES) == before
 
 
-def plan(run: Run, run_id: str, **moved: int) -> None:
-    """A plan that waits, made when the tables were at version 0, or at those of `moved`."""
-    of = manifest(run_id, is_plan=True)
-    stage(run, of, "inserted")
-    versions = {table.name: 0 for table in MOVED_TABLES} | moved
-    write_run(run.warehouse, RunEntry(of, PLANNED, Metrics(), versions, versions))
+@pytest.fixture(scope="module")
+def planned(spark: SparkSession, empty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tables with two plans that wait: `p1` was made when they were at version 0, `p2` with fact_sales at 3."""
+    folder = tmp_path_factory.mktemp("planned")
+    run = run_over(spark, empty, folder)
+    for run_id, moved in (("p1", {}), ("p2", {"fact_sales": 3})):
+        of = manifest(run_id, is_plan=True)
+        stage(run, of, "inserted")
+        versions = {table.name: 0 for table in MOVED_TABLES} | moved
+        write_run(run.warehouse, RunEntry(of, PLANNED, Metrics(), versions, versions))
+    return folder / "warehouse"
 
 
-def test_a_plan_is_applied_once_and_not_when_a_table_has_moved(run: Run) -> None:
-    plan(run, "p1")
-    plan(run, "p2", fact_sales=3)
+def test_a_plan_is_applied_once_and_not_when_a_table_has_moved(
+    spark: SparkSession, planned: Path, tmp_path: Path
+) -> None:
+    run = run_over(spark, planned, tmp_path)
     with pytest.raises(PlanError, match="unknown is no plan that waits to be applied: it is unknown, applied already"):
         apply_plan(run, "unknown")
     apply_plan(run, "p1")
@@ -230,24 +272,18 @@ def test_a_plan_is_applied_once_and_not_when_a_table_has_moved(run: Run) -> None
         apply_plan(run, "p2")
 
 
-def test_a_plan_that_was_cut_off_is_finished_before_another_is_applied(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_plan_that_was_cut_off_is_to_be_finished_before_another_is_applied(
+    spark: SparkSession, planned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan(run, "p1")
-    plan(run, "p2")
-
-    def cut_off(*_: object) -> None:
-        raise OSError("the power went")
-
+    run = run_over(spark, planned, tmp_path)
     with monkeypatch.context() as patched:
-        patched.setattr(applying, "apply_fact_sales", cut_off)
+        patched.setattr(applying, "apply_batch", cut_off)
         with pytest.raises(OSError, match="the power went"):
             apply_plan(run, "p1")
     assert statuses(run) == [("p1", "applying", None), ("p2", "planned", None)]
     with pytest.raises(PlanError, match="run p1 was cut off: run the job once without --apply to finish it first"):
         apply_plan(run, "p2")
-    finish_interrupted(run)
-    assert statuses(run) == [("p1", "done", None), ("p2", "planned", None)]
+    assert [left.run_id for left in unfinished(run.warehouse)] == ["p1"]
 
 
 @pytest.fixture

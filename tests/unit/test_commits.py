@@ -29,8 +29,9 @@ def begun(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def warehouse(spark: SparkSession, tmp_path: Path, begun: Path) -> Warehouse:
+def warehouse(spark: SparkSession, tmp_path: Path, begun: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """One table with one row, and a function `slowly` for SQL that waits for somebody else in the midst of a write."""
+    monkeypatch.setattr(commits, "LONGEST_WAIT_S", 0.05)
 
     def slowly(text: str) -> str:
         mark = begun / uuid4().hex

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
@@ -80,109 +81,119 @@ POSITIONS = {
 }
 
 
-def test_a_position_is_a_whole_number_of_32_bits_or_null(spark: SparkSession) -> None:
-    rows = in_order(parse_views(lines_of(spark, [view(position=value) for value in POSITIONS])))
+DAYS = {
+    '"2020-11-01"': DAY,
+    '"2020-02-29"': date(2020, 2, 29),
+    '"1900-01-01"': date(1900, 1, 1),
+    '"9999-12-31"': date(9999, 12, 31),
+    '"2021-02-29"': None,
+    '"1899-12-31"': None,
+    '"2020-11-1"': None,
+    '"2020-11-01 "': None,
+    '"2020-11-01T00:00:00Z"': None,
+    '"today"': None,
+    '""': None,
+    "20201101": None,
+    "null": None,
+}
+USERS = {
+    "98702": "98702",
+    '"98702"': "98702",
+    "-7": "-7",
+    "1": "1",
+    "1.0": "1.0",
+    "0.1": "0.1",
+    "123456789012345": "123456789012345",
+    "12345678901234567890": "12345678901234567890",
+    '"007"': "007",
+    '" u "': " u ",
+    '"\\u00e9\\ud83d\\ude00"': "é😀",
+    '"a\\"b\\\\c"': 'a"b\\c',
+    '"a,b\\n"': "a,b\n",
+    "true": "true",
+    '""': "",
+    "null": None,
+}
+MEMBERS: dict[str, tuple[Any, ...]] = {
+    "{}": (None, None, None, None),
+    '{"day":"2020-11-01"}': (DAY, None, None, None),
+    '{"user_id":"u","event_data":null}': (None, None, None, "u"),
+    '{"user_id":"u","event_data":{}}': (None, None, None, "u"),
+    '{"event_data":{"position":1}}': (None, 1, None, None),
+    '{"event_data":{"value_prop":"point"},"day":null}': (None, None, "point", None),
+    '{"value_prop":"point","position":1,"User_id":"u"}': (None, None, None, None),
+}
+ERRORS: dict[str | bytes, str] = {
+    VIEW.encode().replace(b"point", b"\xff"): "not_utf8",
+    VIEW[:-1]: "malformed_json",
+    VIEW + VIEW: "malformed_json",
+    '{"user_id":1,' + VIEW[1:]: "malformed_json",
+    view(user_id=r'"\u0000"'): "nul_in_text",
+    view(value_prop=r'"\ud800"'): "lone_surrogate",
+    f"[{VIEW}]": "not_an_object",
+    "null": "not_an_object",
+    view(user_id="{}"): "wrong_type",
+    view(day='["2020-11-01"]'): "wrong_type",
+    view(position="[0]"): "wrong_type",
+    '{"day":"2020-11-01","event_data":"point","user_id":1}': "wrong_type",
+    '{"day":"2020-11-01","event_data":[],"user_id":1}': "wrong_type",
+    '{"day":"2020-11-01","event_data":0,"user_id":1}': "wrong_type",
+}
+FURTHER = {
+    VIEW[:-1] + ',"x":1}': ["x"],
+    VIEW.replace('"position"', '"y":{},"position"'): ["event_data.y"],
+    VIEW: None,
+}
+
+
+@pytest.fixture(scope="module")
+def strict(spark: SparkSession) -> dict[str | bytes, Row]:
+    """What one query makes of all these lines."""
+    values = {"position": POSITIONS, "day": DAYS, "user_id": USERS}
+    lines = [view(**{name: value}) for name, some in values.items() for value in some]
+    raws = dict.fromkeys([*lines, *MEMBERS, *ERRORS, *FURTHER])
+    return dict(zip(raws, in_order(parse_views(lines_of(spark, raws))), strict=True))
+
+
+def test_a_position_is_a_whole_number_of_32_bits_or_null(strict: dict[str | bytes, Row]) -> None:
+    rows = [strict[view(position=value)] for value in POSITIONS]
     assert [row["parse_error"] for row in rows] == [None] * len(rows)
     assert dict(zip(POSITIONS, (row["position"] for row in rows), strict=True)) == POSITIONS
     given = {value: None if value == "null" else value.strip('"') for value in POSITIONS}
     assert dict(zip(POSITIONS, (row["given"]["position"] for row in rows), strict=True)) == given
 
 
-def test_a_day_is_a_calendar_date_or_null(spark: SparkSession) -> None:
-    days = {
-        '"2020-11-01"': DAY,
-        '"2020-02-29"': date(2020, 2, 29),
-        '"1900-01-01"': date(1900, 1, 1),
-        '"9999-12-31"': date(9999, 12, 31),
-        '"2021-02-29"': None,
-        '"1899-12-31"': None,
-        '"2020-11-1"': None,
-        '"2020-11-01 "': None,
-        '"2020-11-01T00:00:00Z"': None,
-        '"today"': None,
-        '""': None,
-        "20201101": None,
-        "null": None,
-    }
-    rows = in_order(parse_views(lines_of(spark, [view(day=value) for value in days])))
-    assert dict(zip(days, (row["day"] for row in rows), strict=True)) == days
-    texts = [None if value == "null" else value.strip('"') for value in days]
+def test_a_day_is_a_calendar_date_or_null(strict: dict[str | bytes, Row]) -> None:
+    rows = [strict[view(day=value)] for value in DAYS]
+    assert dict(zip(DAYS, (row["day"] for row in rows), strict=True)) == DAYS
+    texts = [None if value == "null" else value.strip('"') for value in DAYS]
     assert [row["given"]["day"] for row in rows] == texts
-    midnights = [None if day is None else datetime(day.year, day.month, day.day) for day in days.values()]
+    midnights = [None if day is None else datetime(day.year, day.month, day.day) for day in DAYS.values()]
     assert [row["version_at"] for row in rows] == midnights
 
 
-def test_a_user_is_a_text_however_it_is_written(spark: SparkSession) -> None:
-    users = {
-        "98702": "98702",
-        '"98702"': "98702",
-        "-7": "-7",
-        "1.0": "1.0",
-        "12345678901234567890": "12345678901234567890",
-        '"007"': "007",
-        '" u "': " u ",
-        '"\\u00e9\\ud83d\\ude00"': "é😀",
-        '"a\\"b\\\\c"': 'a"b\\c',
-        '"a,b\\n"': "a,b\n",
-        "true": "true",
-        '""': "",
-        "null": None,
-    }
-    rows = in_order(parse_views(lines_of(spark, [view(user_id=value) for value in users])))
+def test_a_user_is_a_text_however_it_is_written(strict: dict[str | bytes, Row]) -> None:
+    rows = [strict[view(user_id=value)] for value in USERS]
     found = [(row["user_id"], row["key"], row["parse_error"]) for row in rows]
-    assert dict(zip(users, found, strict=True)) == {value: (text, text, None) for value, text in users.items()}
+    assert dict(zip(USERS, found, strict=True)) == {value: (text, text, None) for value, text in USERS.items()}
 
 
-def test_a_number_as_user_is_what_is_written(spark: SparkSession) -> None:
-    numbers = ["1", "1.0", "123456789012345", "0.1"]
-    raws = [view(user_id=number) for number in numbers]
-    assert [row["user_id"] for row in in_order(parse_views(lines_of(spark, raws)))] == numbers
-
-
-def test_members_that_are_not_there_are_null(spark: SparkSession) -> None:
-    cases: dict[str, tuple[Any, ...]] = {
-        "{}": (None, None, None, None),
-        '{"day":"2020-11-01"}': (DAY, None, None, None),
-        '{"user_id":"u","event_data":null}': (None, None, None, "u"),
-        '{"user_id":"u","event_data":{}}': (None, None, None, "u"),
-        '{"event_data":{"position":1}}': (None, 1, None, None),
-        '{"event_data":{"value_prop":"point"},"day":null}': (None, None, "point", None),
-        '{"value_prop":"point","position":1,"User_id":"u"}': (None, None, None, None),
-    }
-    rows = in_order(parse_views(lines_of(spark, cases)))
+def test_members_that_are_not_there_are_null(strict: dict[str | bytes, Row]) -> None:
+    rows = [strict[raw] for raw in MEMBERS]
     found = [(row["day"], row["position"], row["value_prop"], row["user_id"]) for row in rows]
-    assert dict(zip(cases, found, strict=True)) == cases
+    assert dict(zip(MEMBERS, found, strict=True)) == MEMBERS
     assert [row["parse_error"] for row in rows] == [None] * len(rows)
     assert [row["unknown_fields"] for row in rows[:-1]] == [None] * (len(rows) - 1)
     assert sorted(rows[-1]["unknown_fields"]) == ["User_id", "position", "value_prop"]
 
 
-def test_a_view_that_cannot_be_parsed_says_why(spark: SparkSession) -> None:
-    cases: dict[str | bytes, str] = {
-        VIEW.encode().replace(b"point", b"\xff"): "not_utf8",
-        VIEW[:-1]: "malformed_json",
-        VIEW + VIEW: "malformed_json",
-        '{"user_id":1,' + VIEW[1:]: "malformed_json",
-        view(user_id=r'"\u0000"'): "nul_in_text",
-        view(value_prop=r'"\ud800"'): "lone_surrogate",
-        f"[{VIEW}]": "not_an_object",
-        "null": "not_an_object",
-        view(user_id="{}"): "wrong_type",
-        view(day='["2020-11-01"]'): "wrong_type",
-        view(position="[0]"): "wrong_type",
-        '{"day":"2020-11-01","event_data":"point","user_id":1}': "wrong_type",
-        '{"day":"2020-11-01","event_data":[],"user_id":1}': "wrong_type",
-        '{"day":"2020-11-01","event_data":0,"user_id":1}': "wrong_type",
-    }
-    rows = in_order(parse_views(lines_of(spark, cases)))
-    assert dict(zip(cases, (row["parse_error"] for row in rows), strict=True)) == cases
+def test_a_view_that_cannot_be_parsed_says_why(strict: dict[str | bytes, Row]) -> None:
+    assert {raw: strict[raw]["parse_error"] for raw in ERRORS} == ERRORS
 
 
-def test_further_members_are_named_with_their_place(spark: SparkSession) -> None:
-    raws = [VIEW[:-1] + ',"x":1}', VIEW.replace('"position"', '"y":{},"position"'), VIEW]
-    rows = in_order(parse_views(lines_of(spark, raws)))
-    assert [row["unknown_fields"] for row in rows] == [["x"], ["event_data.y"], None]
-    assert [row["user_id"] for row in rows] == ["98702"] * 3
+def test_further_members_are_named_with_their_place(strict: dict[str | bytes, Row]) -> None:
+    assert {raw: strict[raw]["unknown_fields"] for raw in FURTHER} == FURTHER
+    assert [strict[raw]["user_id"] for raw in FURTHER] == ["98702"] * 3
 
 
 def test_what_is_not_plain_has_no_event_and_says_so(spark: SparkSession) -> None:

@@ -56,7 +56,7 @@ def one_part(spark: SparkSession, columns: str, *rows: Sequence[Any]) -> DataFra
 def compute(spark: SparkSession, events: Sequence[Event], over: Windows | None = None) -> DataFrame:
     """The features of these events, computed once however often they are looked at, and without shuffles."""
     found = features(one_part(spark, EVENTS, *events), over or windows())
-    return spark.createDataFrame(found.collect(), found.schema).coalesce(1)
+    return spark.createDataFrame(found.toArrow(), found.schema).coalesce(1)
 
 
 def assert_sums(actual: DataFrame, *rows: tuple[str, str, int, int, int, str]) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from pyspark.sql import DataFrame, SparkSession
+import pytest
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.order_records import parse_orders
-from tests.frames import assert_same, frame
+from tests.frames import frame
 
 VERSION_FIELDS = ("updated_at", "created_at")
 CREATED = '"created_at":"2024-05-01T10:00:00Z"'
@@ -85,51 +86,31 @@ def test_a_value_that_cannot_be_read_is_null_beside_what_was_given(spark: SparkS
 
 VERSIONS: list[tuple[str, str | None, str | None]] = [
     # the record, its version by (updated_at, created_at), its version by created_at alone
-    (f'{CREATED},"updated_at":"2024-05-02"', "2024-05-02 00:00:00", "2024-05-01 10:00:00"),
-    (f'{CREATED},"updated_at":"2024-04-30"', "2024-04-30 00:00:00", "2024-05-01 10:00:00"),
-    (f'{CREATED},"updated_at":null', "2024-05-01 10:00:00", "2024-05-01 10:00:00"),
-    (CREATED, "2024-05-01 10:00:00", "2024-05-01 10:00:00"),
-    ('"updated_at":"2024-05-02"', None, None),
-    ('"created_at":"x","updated_at":"2024-05-02"', None, None),
+    (f'{{{CREATED},"updated_at":"2024-05-02"}}', "2024-05-02 00:00:00", "2024-05-01 10:00:00"),
+    (f'{{{CREATED},"updated_at":"2024-04-30"}}', "2024-04-30 00:00:00", "2024-05-01 10:00:00"),
+    (f'{{{CREATED},"updated_at":null}}', "2024-05-01 10:00:00", "2024-05-01 10:00:00"),
+    (f"{{{CREATED}}}", "2024-05-01 10:00:00", "2024-05-01 10:00:00"),
+    ('{"updated_at":"2024-05-02"}', None, None),
+    ('{"created_at":"x","updated_at":"2024-05-02"}', None, None),
 ]
-
-
-def test_the_version_is_the_first_given_of_its_fields_and_needs_a_created_at(spark: SparkSession) -> None:
-    raws = [f"{{{members}}}" for members, _, _ in VERSIONS]
-    for fields, at in ((VERSION_FIELDS, 1), (("created_at",), 2)):
-        actual = orders(spark, *raws, version_fields=fields).select("id", F.col("version_at").cast("string").alias("v"))
-        expected = [(place, case[at]) for place, case in enumerate(VERSIONS)]
-        assert_same(actual, frame(spark, "id INT, v STRING", *expected))
-
-
-def test_an_order_counts_the_lines_that_it_has(spark: SparkSession) -> None:
-    line = '{"sku":"s","qty":1,"price":1}'
-    cases: list[tuple[str, int]] = [
-        (f'"items":[{line},{line}]', 2),
-        ('"items":[]', 0),
-        ('"items":null', 0),
-        ('"order_id":"a"', 0),
-        (f'"deleted":true,"items":[{line}]', 0),
-        (f'"deleted":false,"items":[{line}]', 1),
-        (f'"deleted":null,"items":[{line}]', 1),
-    ]
-    actual = orders(spark, *(f"{{{members}}}" for members, _ in cases)).select("id", "line_count")
-    assert_same(actual, frame(spark, "id INT, line_count INT", *((at, count) for at, (_, count) in enumerate(cases))))
-
-
-def test_times_without_a_zone_are_noticed(spark: SparkSession) -> None:
-    cases: list[tuple[str, bool]] = [
-        (CREATED, True),
-        (f'{CREATED},"updated_at":"2024-05-02T10:00:00+02:00"', True),
-        (f'{CREATED},"updated_at":"2024-05-02T10:00:00"', False),
-        ('"created_at":"2024-05-01T10:00:00"', False),
-        ('"created_at":"2024-05-01"', False),
-        ('"order_id":"a"', True),
-    ]
-    actual = orders(spark, *(f"{{{members}}}" for members, _ in cases)).select("id", "has_time_zones")
-    assert_same(actual, frame(spark, "id INT, has_time_zones BOOLEAN", *((at, z) for at, (_, z) in enumerate(cases))))
-
-
+LINE = '{"sku":"s","qty":1,"price":1}'
+LINE_COUNTS = {
+    f'{{"items":[{LINE},{LINE}]}}': 2,
+    '{"items":[]}': 0,
+    '{"items":null}': 0,
+    '{"order_id":"a"}': 0,
+    f'{{"deleted":true,"items":[{LINE}]}}': 0,
+    f'{{"deleted":false,"items":[{LINE}]}}': 1,
+    f'{{"deleted":null,"items":[{LINE}]}}': 1,
+}
+HAVE_ZONES = {
+    f"{{{CREATED}}}": True,
+    f'{{{CREATED},"updated_at":"2024-05-02T10:00:00+02:00"}}': True,
+    f'{{{CREATED},"updated_at":"2024-05-02T10:00:00"}}': False,
+    '{"created_at":"2024-05-01T10:00:00"}': False,
+    '{"created_at":"2024-05-01"}': False,
+    '{"order_id":"a"}': True,
+}
 ORDER: dict[str, Any] = {
     "created_at": '"2024-05-01T10:00:00Z"',
     "user_id": '"u"',
@@ -139,6 +120,7 @@ ORDER: dict[str, Any] = {
     "deleted": "false",
     "items": '[{"sku":"s","qty":1,"price":1.5},{"sku":"t","qty":1,"price":null}]',
 }
+NO_ITEMS, NULL_ITEMS = {"items": "[]"}, {"items": "null"}
 SAME = [
     {"created_at": '"2024-05-01T12:00:00+02:00"'},
     {"amount": "1.50"},
@@ -166,7 +148,7 @@ OTHER = [
     {"items": '[{"sku":"s","qty":1,"price":1.5},{"sku":"t","qty":1,"price":0}]'},
     {"items": '[{"sku":"t","qty":1,"price":null},{"sku":"s","qty":1,"price":1.5}]'},
     {"items": '[{"sku":"s","qty":1,"price":1.5}]'},
-    {"items": "[]"},
+    NO_ITEMS,
 ]
 
 
@@ -175,16 +157,41 @@ def written(changes: dict[str, str]) -> str:
     return "{" + ",".join(f'"{name}":{value}' for name, value in {**ORDER, **changes}.items()) + "}"
 
 
-def test_equal_contents_have_one_hash_and_different_ones_another(spark: SparkSession) -> None:
-    rows = orders(spark, *map(written, [{}, *SAME, *OTHER])).orderBy("id").select("content_hash", "raw").collect()
-    hashes = [row["content_hash"] for row in rows]
-    same, other = hashes[: len(SAME) + 1], hashes[len(SAME) + 1 :]
-    assert [row["raw"] for row in rows[: len(SAME) + 1] if row["content_hash"] != hashes[0]] == []
-    assert len(set(other) - set(same)) == len(OTHER)
+@pytest.fixture(scope="module")
+def read(spark: SparkSession) -> dict[str, Row]:
+    """What one query makes of all these records."""
+    raws = [*(raw for raw, _, _ in VERSIONS), *LINE_COUNTS, *HAVE_ZONES, *map(written, [{}, *SAME, *OTHER, NULL_ITEMS])]
+    return {row["raw"]: row for row in orders(spark, *dict.fromkeys(raws)).collect()}
 
 
-def test_no_items_and_null_items_are_the_same_content(spark: SparkSession) -> None:
-    found = orders(spark, *(written({"items": items}) for items in ("[]", "null"))).select("content_hash", "lines")
-    first, second = found.collect()
-    assert first == second
+def version_of(row: Row) -> str | None:
+    return row["version_at"] and str(row["version_at"])
+
+
+def test_the_version_is_the_first_given_of_its_fields_and_needs_a_created_at(
+    spark: SparkSession, read: dict[str, Row]
+) -> None:
+    assert {raw: version_of(read[raw]) for raw, _, _ in VERSIONS} == {raw: version for raw, version, _ in VERSIONS}
+    alone = orders(spark, *(raw for raw, _, _ in VERSIONS), version_fields=("created_at",)).collect()
+    assert {row["raw"]: version_of(row) for row in alone} == {raw: version for raw, _, version in VERSIONS}
+
+
+def test_an_order_counts_the_lines_that_it_has(read: dict[str, Row]) -> None:
+    assert {raw: read[raw]["line_count"] for raw in LINE_COUNTS} == LINE_COUNTS
+
+
+def test_times_without_a_zone_are_noticed(read: dict[str, Row]) -> None:
+    assert {raw: read[raw]["has_time_zones"] for raw in HAVE_ZONES} == HAVE_ZONES
+
+
+def test_equal_contents_have_one_hash_and_different_ones_another(read: dict[str, Row]) -> None:
+    same, other = ([read[written(changes)] for changes in some] for some in ([{}, *SAME], OTHER))
+    first = same[0]["content_hash"]
+    assert [row["raw"] for row in same if row["content_hash"] != first] == []
+    assert len({row["content_hash"] for row in other} - {first}) == len(OTHER)
+
+
+def test_no_items_and_null_items_are_the_same_content(read: dict[str, Row]) -> None:
+    first, second = (read[written(changes)] for changes in (NO_ITEMS, NULL_ITEMS))
+    assert (first["content_hash"], first["lines"]) == (second["content_hash"], second["lines"])
     assert first["lines"] == []

@@ -17,6 +17,7 @@ from etl_lib.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_
 from etl_lib.sinks.changes import Change
 from etl_lib.sinks.differences import changes_between, everything
 from etl_lib.warehouse import Warehouse
+from tests.frames import frame
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 FIRST, SECOND, BACK, COMPACTED = range(4)
@@ -52,8 +53,7 @@ class History:
     versions: list[dict[str, int]]
 
     def put(self, table: Table, *rows: tuple[Any, ...]) -> None:
-        frame = self.warehouse.spark.createDataFrame(list(rows), table.schema)
-        self.warehouse.overwrite(table, frame, F.lit(True))
+        self.warehouse.overwrite(table, frame(self.warehouse.spark, table.columns, *rows), F.lit(True))
 
     def note(self) -> None:
         self.versions.append(self.warehouse.versions(SALES_TABLES))
@@ -87,7 +87,7 @@ def history(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Hi
     history.put(DIM_USER, user("u1", "FR"), user("u2", "DE"))
     history.put(DAILY_SALES, sales(1, 30), sales(9, 10), sales(5, 10))
     history.note()
-    for table in SALES_TABLES:
+    for table in (DIM_ORDER, FACT_SALES, DIM_USER, DAILY_SALES):
         version = history.versions[FIRST][table.name]
         spark.sql(f"RESTORE TABLE {history.warehouse.name(table)} TO VERSION AS OF {version}").collect()
     history.note()

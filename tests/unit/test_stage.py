@@ -151,6 +151,7 @@ def test_only_the_stage_of_the_quarantine_job_is_a_replay() -> None:
 def test_runs_that_were_cut_off_are_found_oldest_first(spark: SparkSession, tmp_path: Path) -> None:
     tables = Warehouse(spark, str(tmp_path))
     tables.create([ETL_STAGE, ETL_RUNS])
+    assert all_closed(tables)
     staged_runs = {
         "late": manifest("late", started_at="2024-05-03", versions={"a": 1}),
         "early": manifest("early", started_at="2024-05-01"),
@@ -183,6 +184,18 @@ def test_runs_that_were_cut_off_are_found_oldest_first(spark: SparkSession, tmp_
     ]
 
 
+@pytest.fixture(scope="module")
+def two_staged(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """A warehouse with the stages of the runs `a` and `b`; their entries are each test's own."""
+    tables = Warehouse(spark, str(tmp_path_factory.mktemp("two")))
+    tables.create([ETL_STAGE, ETL_RUNS])
+    heads = frame(spark, "run_id STRING", ("a",), ("b",)).withColumns(
+        {"dataset": F.lit("run"), "raw": F.lit("{}"), "outcome": F.lit("manifest")}
+    )
+    tables.append(ETL_STAGE, stage_columns(heads, ETL_STAGE))
+    return tables
+
+
 @pytest.mark.parametrize(
     ("entries", "complete"),
     [
@@ -194,15 +207,8 @@ def test_runs_that_were_cut_off_are_found_oldest_first(spark: SparkSession, tmp_
     ],
 )
 def test_one_query_tells_that_nothing_was_cut_off(
-    spark: SparkSession, tmp_path: Path, entries: dict[str, str], *, complete: bool
+    two_staged: Warehouse, entries: dict[str, str], *, complete: bool
 ) -> None:
-    tables = Warehouse(spark, str(tmp_path))
-    tables.create([ETL_STAGE, ETL_RUNS])
-    assert all_closed(tables)
-    heads = frame(spark, "run_id STRING", ("a",), ("b",)).withColumns(
-        {"dataset": F.lit("run"), "raw": F.lit("{}"), "outcome": F.lit("manifest")}
-    )
-    tables.append(ETL_STAGE, stage_columns(heads, ETL_STAGE))
-    runs = frame(spark, "run_id STRING, status STRING", *entries.items())
-    tables.append(ETL_RUNS, rows_of(ETL_RUNS, runs, **ENTRY))
-    assert all_closed(tables) is complete
+    runs = frame(two_staged.spark, "run_id STRING, status STRING", *entries.items())
+    two_staged.overwrite(ETL_RUNS, rows_of(ETL_RUNS, runs, **ENTRY), F.lit(True))
+    assert all_closed(two_staged) is complete
