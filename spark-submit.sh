@@ -8,7 +8,7 @@
 #   ./spark-submit.sh --with s3,postgres jobs/orders.py     fetches (once) and uses the jars for S3 and the driver for PostgreSQL
 #
 # A Spark set up here asks the job's configuration what it needs: jars, without --with, and options of Java that suit the
-# amount of data (etl_lib/launch.py). A cluster brings its own.
+# amount of data (etl_lib/settings/launch.py). A cluster brings its own.
 set -euo pipefail
 
 root="$(CDPATH='' cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)"
@@ -58,7 +58,7 @@ spark_at_hand() { # prints its spark-submit
 
 adapt_to_job() { # jars: those of --with, or else those that the configuration asks for; options of Java: as its data ask for
   local told asked_for java_options="" jars class_path=""
-  told="$("$venv/bin/python" -m etl_lib.launch "${args[@]}" </dev/null)"
+  told="$("$venv/bin/python" -m etl_lib.settings.launch "${args[@]}" </dev/null)"
   { read -r asked_for && read -r java_options; } <<<"$told" || true # an empty last line is not there
   [[ -z "$java_options" ]] || args=(--conf "spark.driver.defaultJavaOptions=$java_options" "${args[@]}")
   with="${with:-$asked_for}"

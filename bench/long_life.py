@@ -32,11 +32,11 @@ os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
 
 from pyspark.sql import functions as F  # noqa: E402
 
-from etl_lib.config import Settings  # noqa: E402
-from etl_lib.config_file import load_settings  # noqa: E402
-from etl_lib.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES  # noqa: E402
-from etl_lib.session import open_session  # noqa: E402
-from etl_lib.warehouse import Warehouse  # noqa: E402
+from etl_lib.process.session import open_session  # noqa: E402
+from etl_lib.settings.config import Settings  # noqa: E402
+from etl_lib.settings.config_file import load_settings  # noqa: E402
+from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES  # noqa: E402
+from etl_lib.tables.warehouse import Warehouse  # noqa: E402
 from jobs import maintain, orders  # noqa: E402
 
 SMALL_TABLES = {

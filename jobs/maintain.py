@@ -13,18 +13,18 @@ from pathlib import Path
 # Plain `spark-submit jobs/maintain.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.arguments import MaintainArguments, parse_maintain_arguments
-from etl_lib.command import run_command
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.ledger import DONE, PLANNED
-from etl_lib.maintenance import check, compact, purge, tables_of, vacuum
-from etl_lib.maintenance_report import print_plan, print_summary
-from etl_lib.metrics import UpkeepMetrics
-from etl_lib.restore import MAINTAIN, finish_restores, plan_restore, restore, restore_metrics
-from etl_lib.rules import RuleBook
-from etl_lib.run import Job, Run, open_run
-from etl_lib.schemas import Table
+from etl_lib.run.command import run_command
+from etl_lib.run.metrics import UpkeepMetrics
+from etl_lib.run.restore import MAINTAIN, finish_restores, plan_restore, restore, restore_metrics
+from etl_lib.run.run import Job, Run, open_run
+from etl_lib.settings.arguments import MaintainArguments, parse_maintain_arguments
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.tables.ledger import DONE, PLANNED
+from etl_lib.tables.schemas import Table
+from etl_lib.upkeep.maintenance import check, compact, purge, tables_of, vacuum
+from etl_lib.upkeep.maintenance_report import print_plan, print_summary
 
 MAINTAIN_JOB = Job(MAINTAIN, (), print_summary)
 

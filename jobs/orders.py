@@ -13,27 +13,27 @@ from pathlib import Path
 # Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
-from etl_lib.arguments import Scope, parse_order_arguments
-from etl_lib.before_spark import check_before_spark
-from etl_lib.bookkeeping import nothing_new, record_plan
-from etl_lib.command import run_command
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.damaged import stage_readable
-from etl_lib.dimensions import DIMENSIONS
-from etl_lib.gates import pass_gates
-from etl_lib.intake import DATASETS, files_to_read
-from etl_lib.publish_report import print_orders_summary
-from etl_lib.publishing import publish_tables
-from etl_lib.pulling import pull_sources
-from etl_lib.rules import RuleBook
-from etl_lib.run import Job, Run, open_run, step
-from etl_lib.schemas import DIM_ORDER, ORDER_TABLES
-from etl_lib.session import temporary_settings
+from etl_lib.applying.members import DIMENSIONS
+from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
+from etl_lib.deciding.bookkeeping import nothing_new, record_plan
+from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.staging import stage_batch
+from etl_lib.process.session import temporary_settings
+from etl_lib.process.tuning import INTERPRETED, reads_few, sums_few
+from etl_lib.run.command import run_command
+from etl_lib.run.run import Job, Run, open_run, step
+from etl_lib.settings.arguments import Scope, parse_order_arguments
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.rules import RuleBook
 from etl_lib.sinks.opening import open_sinks
-from etl_lib.staging import stage_batch
-from etl_lib.tuning import INTERPRETED, reads_few, sums_few
+from etl_lib.sinks.publish_report import print_orders_summary
+from etl_lib.sinks.publishing import publish_tables
+from etl_lib.sources.before_spark import check_before_spark
+from etl_lib.sources.damaged import stage_readable
+from etl_lib.sources.intake import DATASETS, files_to_read
+from etl_lib.sources.pulling import pull_sources
+from etl_lib.tables.schemas import DIM_ORDER, ORDER_TABLES
 
 ORDERS = Job("orders", ORDER_TABLES, print_orders_summary)
 

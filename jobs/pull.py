@@ -13,17 +13,17 @@ from pathlib import Path
 # Plain `spark-submit jobs/pull.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.arguments import parse_pull_arguments
-from etl_lib.before_spark import check_before_spark
-from etl_lib.command import run_command
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.errors import ConfigError
-from etl_lib.ledger import DONE
-from etl_lib.pull_report import print_summary
-from etl_lib.pulling import pull_sources
-from etl_lib.rules import RuleBook
-from etl_lib.run import Job, open_run
+from etl_lib.process.errors import ConfigError
+from etl_lib.run.command import run_command
+from etl_lib.run.run import Job, open_run
+from etl_lib.settings.arguments import parse_pull_arguments
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.sources.before_spark import check_before_spark
+from etl_lib.sources.pull_report import print_summary
+from etl_lib.sources.pulling import pull_sources
+from etl_lib.tables.ledger import DONE
 
 PULL = Job("pull", (), print_summary)
 

@@ -13,15 +13,7 @@ from pathlib import Path
 # Plain `spark-submit jobs/quarantine.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.applying import apply_batch, finish_interrupted
-from etl_lib.bookkeeping import nothing_new, nothing_read
-from etl_lib.command import run_command
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.gates import pass_gates
-from etl_lib.ledger import DONE
-from etl_lib.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
-from etl_lib.quarantine_entries import (
+from etl_lib.applying.quarantine_entries import (
     check_named,
     check_quarantine,
     discard_entries,
@@ -31,13 +23,21 @@ from etl_lib.quarantine_entries import (
     stage_replay,
     with_full_ids,
 )
-from etl_lib.quarantine_report import print_entries, print_summary, print_whole
-from etl_lib.rules import RuleBook
-from etl_lib.run import Job, Run, open_run, step
-from etl_lib.schemas import ORDER_TABLES
-from etl_lib.session import open_session
-from etl_lib.stage import REPLAY_JOB
-from etl_lib.warehouse import Warehouse
+from etl_lib.applying.quarantine_report import print_entries, print_summary, print_whole
+from etl_lib.applying.steps import apply_batch, finish_interrupted
+from etl_lib.deciding.bookkeeping import nothing_new, nothing_read
+from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.stage import REPLAY_JOB
+from etl_lib.process.session import open_session
+from etl_lib.run.command import run_command
+from etl_lib.run.run import Job, Run, open_run, step
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
+from etl_lib.settings.rules import RuleBook
+from etl_lib.tables.ledger import DONE
+from etl_lib.tables.schemas import ORDER_TABLES
+from etl_lib.tables.warehouse import Warehouse
 
 QUARANTINE_JOB = Job(REPLAY_JOB, ORDER_TABLES, print_summary)
 

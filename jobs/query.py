@@ -21,16 +21,16 @@ import structlog
 from pyspark.errors import AnalysisException, PySparkException
 from rich.table import Table as Grid
 
-from etl_lib.arguments import Parser
-from etl_lib.command import run_command
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.errors import ConfigError, LakehouseError
-from etl_lib.ledger import consistent_versions
-from etl_lib.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, VIEWS, Table, View
-from etl_lib.session import open_session
-from etl_lib.streams import console_on
-from etl_lib.warehouse import Warehouse
+from etl_lib.process.errors import ConfigError, LakehouseError
+from etl_lib.process.session import open_session
+from etl_lib.process.streams import console_on
+from etl_lib.run.command import run_command
+from etl_lib.settings.arguments import Parser
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.tables.ledger import consistent_versions
+from etl_lib.tables.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, VIEWS, Table, View
+from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
 

@@ -13,20 +13,20 @@ from pathlib import Path
 # Plain `spark-submit jobs/value_props.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.arguments import parse_feature_arguments
-from etl_lib.before_spark import check_before_spark
-from etl_lib.command import run_command
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.damaged import stage_readable
-from etl_lib.event_records import DATASETS
-from etl_lib.event_staging import event_files, stage_events
-from etl_lib.feature_report import print_summary
-from etl_lib.feature_run import apply_weeks, pass_gates, plan_weeks, windows_of
-from etl_lib.restore import finish_restores
-from etl_lib.rules import RuleBook
-from etl_lib.run import Job, open_run, step
-from etl_lib.schemas import FEATURE_TABLES
+from etl_lib.reading.event_records import DATASETS
+from etl_lib.run.command import run_command
+from etl_lib.run.restore import finish_restores
+from etl_lib.run.run import Job, open_run, step
+from etl_lib.settings.arguments import parse_feature_arguments
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.sources.before_spark import check_before_spark
+from etl_lib.sources.damaged import stage_readable
+from etl_lib.tables.schemas import FEATURE_TABLES
+from etl_lib.value_props.event_staging import event_files, stage_events
+from etl_lib.value_props.feature_report import print_summary
+from etl_lib.value_props.feature_run import apply_weeks, pass_gates, plan_weeks, windows_of
 
 VALUE_PROPS = Job("value_props", FEATURE_TABLES, print_summary)
 

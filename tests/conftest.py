@@ -17,8 +17,8 @@ sys.path.insert(0, str(ROOT))
 
 pytest.register_assert_rewrite("tests.tables", "tests.feature_tables")  # so that a failure shows the rows
 
-from etl_lib.session import open_session  # noqa: E402
-from etl_lib.tuning import FIRST_COMPILER_ONLY  # noqa: E402
+from etl_lib.process.session import open_session  # noqa: E402
+from etl_lib.process.tuning import FIRST_COMPILER_ONLY  # noqa: E402
 from tests.job import FeatureJob, Job  # noqa: E402
 
 os.environ["TZ"] = "UTC"

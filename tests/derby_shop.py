@@ -8,8 +8,8 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
+from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from etl_lib.sources.jdbc import Checkpoint, Database, changed_rows
-from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 
 DRIVER = "org.apache.derby.iapi.jdbc.AutoloadedDriver"
 NUMBERS = count(1)

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from etl_lib.schemas import Table
+from etl_lib.tables.schemas import Table
 
 
 def frame(spark: SparkSession, columns: str, *rows: Sequence[Any]) -> DataFrame:

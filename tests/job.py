@@ -10,9 +10,9 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.event_records import DATASETS
-from etl_lib.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table, View
-from etl_lib.warehouse import Warehouse
+from etl_lib.reading.event_records import DATASETS
+from etl_lib.tables.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table, View
+from etl_lib.tables.warehouse import Warehouse
 from jobs import maintain, orders, pull, quarantine, value_props
 
 

@@ -15,9 +15,9 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from etl_lib.faults import VARIABLE
-from etl_lib.ledger import consistent_versions
-from etl_lib.schemas import (
+from etl_lib.process.faults import VARIABLE
+from etl_lib.tables.ledger import consistent_versions
+from etl_lib.tables.schemas import (
     DIM_ORDER,
     DQ_RESULTS,
     ETL_FILES,

@@ -15,7 +15,7 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import ETL_PUBLISHES, SALES_TABLES, Table
+from etl_lib.tables.schemas import ETL_PUBLISHES, SALES_TABLES, Table
 from jobs import orders, publish
 from tests.job import Job
 from tests.postgres_server import PostgresServer

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from etl_lib import arguments as command_line
+from etl_lib.settings import arguments as command_line
 from tests.job import Job
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES, QUARANTINE, Table
+from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES, QUARANTINE, Table
 from tests import oracle
 from tests.job import Job
 

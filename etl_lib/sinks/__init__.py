@@ -1,1 +1,1 @@
-"""Where the tables are published to: relational databases in their own SQL, each change as one transaction."""
+"""Where the tables are published to, each change at once. Stands on `applying`."""

@@ -11,12 +11,12 @@ from dataclasses import replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.causes import is_missing_version
-from etl_lib.local_rows import local_rows
-from etl_lib.schemas import DIM_ORDER, FACT_SALES, SALES_TABLES
+from etl_lib.process.spark_errors import is_missing_version
 from etl_lib.sinks.changes import Change
 from etl_lib.sinks.relations import RELATIONS, Relation
-from etl_lib.warehouse import Warehouse
+from etl_lib.tables.schemas import DIM_ORDER, FACT_SALES, SALES_TABLES
+from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.warehouse import Warehouse
 
 MOST_KEYS = 100_000
 """As many changed keys of a relation are held in memory; more are computed anew whenever they are asked for."""

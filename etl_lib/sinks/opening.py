@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
-from etl_lib.config import Settings
-from etl_lib.errors import ConfigError
-from etl_lib.secrets import reveal
+from etl_lib.process.errors import ConfigError
+from etl_lib.process.secrets import reveal
+from etl_lib.settings.config import Settings
+from etl_lib.settings.sink_settings import SinkName, SinkSettings
 from etl_lib.sinks.changes import Sink
-from etl_lib.sinks.settings import SinkName, SinkSettings
 
 
 def chosen_sinks(settings: Settings, names: Sequence[str]) -> list[SinkName]:
@@ -31,15 +31,15 @@ def open_sinks(spark: SparkSession, settings: Settings, names: Sequence[SinkName
 def _open(spark: SparkSession, settings: SinkSettings, name: str) -> Sink:
     """A sink; its module is imported only here, as each has needs of its own."""
     if name == "parquet" and settings.parquet is not None:
-        from etl_lib.sinks.parquet import ParquetSink  # noqa: PLC0415
+        from etl_lib.sinks.parquet.sink import ParquetSink  # noqa: PLC0415
 
         return ParquetSink(settings.parquet)
     if name == "postgres" and settings.postgres is not None:
-        from etl_lib.sinks.postgres import PostgresSink  # noqa: PLC0415
+        from etl_lib.sinks.sql.postgres_sink import PostgresSink  # noqa: PLC0415
 
         return PostgresSink(spark, settings.postgres, reveal)
     if name == "redshift" and settings.redshift is not None:
-        from etl_lib.sinks.redshift_sink import RedshiftSink  # noqa: PLC0415
+        from etl_lib.sinks.sql.redshift_sink import RedshiftSink  # noqa: PLC0415
 
         return RedshiftSink(settings.redshift)
     raise ConfigError(f"publish.{name}: missing")

@@ -8,11 +8,11 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import FACT_SALES, SALES_TABLES
+from etl_lib.process.concurrently import together
 from etl_lib.sinks.changes import Sink
 from etl_lib.sinks.relations import RELATIONS
-from etl_lib.together import together
-from etl_lib.warehouse import Warehouse
+from etl_lib.tables.schemas import FACT_SALES, SALES_TABLES
+from etl_lib.tables.warehouse import Warehouse
 
 MEASURES = ("rows", "units", "line_amount")
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from etl_lib.errors import LakehouseError, SchemaError
-from etl_lib.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, Table
+from etl_lib.process.errors import LakehouseError, SchemaError
+from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, Table
 
 STATE_TABLE = "publish_state"
 STATE_GRAIN = "the last publish: which versions of the tables of the lakehouse this schema shows"

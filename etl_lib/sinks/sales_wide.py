@@ -11,8 +11,8 @@ from datetime import date
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, LINE_AMOUNT, MONEY, Table
 from etl_lib.sinks.relations import relation
+from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, LINE_AMOUNT, MONEY, Table
 
 SALES_WIDE = Table(
     name="sales_wide",

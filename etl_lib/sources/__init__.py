@@ -1,1 +1,1 @@
-"""Where orders come from besides a folder: each source lands what it pulls as immutable raw files."""
+"""Where records come from: landing files, and what is pulled into them. Stands on `run`."""

@@ -28,9 +28,8 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from etl_lib.errors import LakehouseError, SchemaError
-from etl_lib.observed import observed
-from etl_lib.sources.jdbc_settings import (
+from etl_lib.process.errors import LakehouseError, SchemaError
+from etl_lib.settings.jdbc_settings import (
     ITEM_MEMBERS,
     ORDER_MEMBERS,
     PRODUCT_MEMBERS,
@@ -43,6 +42,7 @@ from etl_lib.sources.jdbc_settings import (
 )
 from etl_lib.sources.pull_folder import Pull, new_pull
 from etl_lib.sources.sql_texts import SESSION_STATEMENTS, sql_position, sql_text
+from etl_lib.tables.observed import observed
 
 _REASON = re.compile(r"(?:SQL\w*|ClassNotFound)Exception: (.+)")
 _WITH_NULLS = {"ignoreNullFields": "false"}

@@ -21,10 +21,10 @@ from typing import Annotated, Literal
 import pyarrow.fs as pafs
 from pydantic import AwareDatetime, Field, ValidationError
 
-from etl_lib.errors import LakehouseError, WarehouseBusyError
-from etl_lib.lock import folder_lock
-from etl_lib.output import located, moved_in_place, write_bytes
-from etl_lib.section import Section
+from etl_lib.process.errors import LakehouseError, WarehouseBusyError
+from etl_lib.process.lock import folder_lock
+from etl_lib.process.output import located, moved_in_place, write_bytes
+from etl_lib.settings.strict_model import Section
 
 MANIFEST = "_manifest.json"
 LOCK = ".pull.lock"

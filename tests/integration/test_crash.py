@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import QUARANTINE
+from etl_lib.tables.schemas import QUARANTINE
 from tests.integration.test_orders_job import order
 from tests.killing import POINTS, World, assert_converges, contents, disagreeing_orders
 

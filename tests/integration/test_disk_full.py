@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.ledger import consistent_versions
-from etl_lib.schemas import DIM_ORDER, SALES_TABLES
+from etl_lib.tables.ledger import consistent_versions
+from etl_lib.tables.schemas import DIM_ORDER, SALES_TABLES
 from tests.killing import DyingJob, World, assert_converges, copy_of, disagreeing_orders
 
 SIZES = 10

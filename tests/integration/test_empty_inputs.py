@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.schemas import DAILY_SALES, DIM_PRODUCT, DIM_USER, ETL_FILES, QUARANTINE
+from etl_lib.tables.schemas import DAILY_SALES, DIM_PRODUCT, DIM_USER, ETL_FILES, QUARANTINE
 from tests.feature_tables import table_rows
 from tests.integration.test_orders_job import lines_of, order, outcomes
 from tests.integration.test_value_props_job import HEADER, event
@@ -22,7 +22,7 @@ USERS = "user_id,email,created_at,country\n"
 @pytest.fixture(autouse=True)
 def much_data(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No batch counts as small."""
-    monkeypatch.setattr("etl_lib.tuning.NEW_BYTES", 0)
+    monkeypatch.setattr("etl_lib.process.tuning.NEW_BYTES", 0)
     with adaptive(spark):
         yield
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_USER, ETL_PUBLISHES, FACT_SALES, SALES_TABLES
+from etl_lib.tables.schemas import DIM_USER, ETL_PUBLISHES, FACT_SALES, SALES_TABLES
 from tests.integration.test_orders_job import order
 from tests.integration.test_pulls import execute
 from tests.job import Job, PullingJob

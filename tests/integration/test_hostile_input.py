@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_ORDER, QUARANTINE
+from etl_lib.tables.schemas import DIM_ORDER, QUARANTINE
 from tests.hostile import (
     PLACEMENTS,
     Record,

@@ -11,8 +11,7 @@ import pytest
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.invariants import SUBJECTS
-from etl_lib.schemas import (
+from etl_lib.tables.schemas import (
     DAILY_SALES,
     DIM_ORDER,
     DIM_PRODUCT,
@@ -27,6 +26,7 @@ from etl_lib.schemas import (
     VALUE_PROP_FEATURES,
     Table,
 )
+from etl_lib.upkeep.invariants import SUBJECTS
 from tests.integration.conftest import FeatureSample
 from tests.integration.test_orders_job import lines_of, order
 from tests.job import FeatureJob, Job, Workplace
@@ -159,7 +159,7 @@ def test_a_restore_that_was_cut_off_is_finished_first_and_undoes_a_run_that_was_
     second = job.metrics()["run_id"]
     job.land("c.jsonl", order("o2"))
     with monkeypatch.context() as patched:
-        patched.setattr("etl_lib.applying.apply_dim_order", cut_off)
+        patched.setattr("etl_lib.applying.steps.apply_dim_order", cut_off)
         assert job.run() == 1
     third = job.metrics()["run_id"]
 
@@ -177,7 +177,7 @@ def test_a_restore_that_was_cut_off_is_finished_first_and_undoes_a_run_that_was_
 
     # tables are back, the ledger is not; the same command goes on from there, as any run would
     with monkeypatch.context() as patched:
-        patched.setattr("etl_lib.restore._mark_undone", cut_off)
+        patched.setattr("etl_lib.run.restore._mark_undone", cut_off)
         assert job.maintain("restore", "--run", second) == 1
     assert status_of(job)[second] == "done"
     assert job.run("--apply", second) == 1
@@ -223,7 +223,7 @@ def test_undoing_runs_one_by_one_goes_back_to_the_empty_tables(job: Job, monkeyp
     after = contents(job, *written)
 
     with monkeypatch.context() as patched:
-        patched.setattr("etl_lib.restore._mark_undone", cut_off)
+        patched.setattr("etl_lib.run.restore._mark_undone", cut_off)
         assert job.maintain("restore", "--run", second) == 1
     # any run finishes the restore, and reads the file that is new again
     assert job.run() == 0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import (
+from etl_lib.tables.schemas import (
     DAILY_SALES,
     DIM_ORDER,
     DIM_USER,

@@ -17,9 +17,9 @@ from tests.unit.test_parquet_sink import AFTER, expected, read
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = """
-from etl_lib.session import open_session
-from etl_lib.sinks.parquet import ParquetSink
-from etl_lib.sinks.settings import ParquetSettings
+from etl_lib.process.session import open_session
+from etl_lib.sinks.parquet.sink import ParquetSink
+from etl_lib.settings.sink_settings import ParquetSettings
 from tests.unit.test_parquet_sink import AFTER, BEFORE, changes
 
 spark = open_session({})

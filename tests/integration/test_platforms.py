@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.faults import VARIABLE
-from etl_lib.schemas import ORDER_TABLES
+from etl_lib.process.faults import VARIABLE
+from etl_lib.tables.schemas import ORDER_TABLES
 from tests.conftest import TEST_SPARK
 from tests.job import FeatureJob, Job
 from tests.killing import DyingJob, contents, copy_of

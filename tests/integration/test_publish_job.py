@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_USER, ETL_PUBLISHES
+from etl_lib.tables.schemas import DIM_USER, ETL_PUBLISHES
 from tests.integration.test_orders_job import files_under, order
 from tests.job import Job
 from tests.publishing import PublishingJob, summary

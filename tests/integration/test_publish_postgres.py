@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from etl_lib.schemas import DIM_ORDER
+from etl_lib.tables.schemas import DIM_ORDER
 from tests.integration.test_orders_job import data_versions, order
 from tests.job import Job
 from tests.killing import DyingJob

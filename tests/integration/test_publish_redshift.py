@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from etl_lib.schemas import FACT_SALES, SALES_TABLES
+from etl_lib.tables.schemas import FACT_SALES, SALES_TABLES
 from tests.aws import REGION, Bucket, s3_bucket
 from tests.conftest import ROOT, TEST_SPARK
 from tests.integration.test_orders_job import order

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_ORDER, DIM_USER, FACT_SALES, QUARANTINE
+from etl_lib.tables.schemas import DIM_ORDER, DIM_USER, FACT_SALES, QUARANTINE
 from tests.integration.test_orders_job import data_versions, lines_of, order
 from tests.job import Job, PullingJob
 from tests.orders_api import OrdersApi, body, status

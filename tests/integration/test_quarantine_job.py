@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DAILY_SALES, DIM_ORDER, ETL_FILES, ETL_RUNS, ETL_STAGE, FACT_SALES, QUARANTINE
+from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, ETL_FILES, ETL_RUNS, ETL_STAGE, FACT_SALES, QUARANTINE
 from tests.integration.test_orders_job import lines_of, order, outcomes
 from tests.job import Job
 
@@ -230,14 +230,14 @@ def test_what_was_cut_off_is_finished_from_its_stage_by_the_next_run_of_any_job(
         raise OSError("the power went")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"etl_lib.applying.{step}", cut_off)
+        patched.setattr(f"etl_lib.applying.steps.{step}", cut_off)
         assert job.run() == 1
     cut_off_run = job.metrics()["run_id"]
     path.unlink()
     payload = tmp_path / "edited.json"
     payload.write_text(json.dumps(order("dear", 2, items=3)))
     with monkeypatch.context() as patched:
-        patched.setattr("etl_lib.applying.settle_replays", cut_off)
+        patched.setattr("etl_lib.applying.steps.settle_replays", cut_off)
         assert job.quarantine("replay", entries(job)[raw]["record_id"], "--payload", str(payload)) == 1
     assert job.metrics()["finished_runs"] == [cut_off_run]
     assert lines_of(job, "o1a") == [(date(2024, 5, 8), 1, "S1")]

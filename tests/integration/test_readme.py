@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import ETL_FILES, ETL_RUNS
+from etl_lib.tables.schemas import ETL_FILES, ETL_RUNS
 from jobs import query
 from tests.integration.conftest import Readme
 from tests.integration.test_orders_job import outcomes

@@ -19,7 +19,7 @@ from urllib.parse import quote
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import ALL_TABLES
+from etl_lib.tables.schemas import ALL_TABLES
 from tests.conftest import ROOT, TEST_SPARK
 from tests.integration.test_orders_job import order
 from tests.integration.test_pulls import execute

@@ -51,7 +51,7 @@ PYTHON = """#!/bin/bash
 case "$*" in
   *version_info*) echo 3.12 ;;
   "-c import ensurepip, venv") ;;
-  "-m etl_lib.launch "*) printf '%s\n' "${NEEDS:-}" "${JAVA:-}" ;;
+  "-m etl_lib.settings.launch "*) printf '%s\n' "${NEEDS:-}" "${JAVA:-}" ;;
   "-m venv --clear "*)
     venv="${@: -1}" spark="${@: -1}/lib/python3.12/site-packages/pyspark"
     rm -rf "$venv"

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib import tuning
-from etl_lib.schemas import DIM_ORDER, ETL_RUNS, FACT_SALES, ORDER_TABLES, Table
+from etl_lib.process import tuning
+from etl_lib.tables.schemas import DIM_ORDER, ETL_RUNS, FACT_SALES, ORDER_TABLES, Table
 from tests.executions import Execution, executions_of
 from tests.integration.conftest import FirstLoad
 from tests.integration.test_orders_job import data_versions, order, outcomes

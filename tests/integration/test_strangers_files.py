@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import DIM_PRODUCT, DIM_USER, ETL_FILES, ETL_RUNS, QUARANTINE, VALUE_PROP_FEATURES
+from etl_lib.tables.schemas import DIM_PRODUCT, DIM_USER, ETL_FILES, ETL_RUNS, QUARANTINE, VALUE_PROP_FEATURES
 from tests.integration.test_orders_job import order, outcomes
 from tests.job import FeatureJob, Job
 

@@ -14,11 +14,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.config_file import load_settings
-from etl_lib.judge import judge
-from etl_lib.order_records import parse_orders
-from etl_lib.rules import RuleBook
-from etl_lib.schemas import DIM_ORDER, ETL_FILES, QUARANTINE
+from etl_lib.deciding.judge import judge
+from etl_lib.reading.order_records import parse_orders
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.tables.schemas import DIM_ORDER, ETL_FILES, QUARANTINE
 from tests.conftest import TEST_SPARK
 from tests.frames import frame
 from tests.integration.test_orders_job import order, outcomes
@@ -78,9 +78,9 @@ IN_A_ZONE = """
 import json, sys, time
 sys.path.insert(0, {root!r})
 from pyspark.sql import SparkSession, functions as F
-from etl_lib.session import DELTA
-from etl_lib.schemas import DAILY_SALES, DIM_ORDER, DIM_USER, ETL_FILES, FACT_SALES, QUARANTINE
-from etl_lib.warehouse import Warehouse
+from etl_lib.process.session import DELTA
+from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, DIM_USER, ETL_FILES, FACT_SALES, QUARANTINE
+from etl_lib.tables.warehouse import Warehouse
 from jobs.orders import main
 
 time.tzset()

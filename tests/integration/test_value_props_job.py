@@ -20,8 +20,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from bench.generate_events import generate
-from etl_lib.event_records import DATASETS
-from etl_lib.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
+from etl_lib.reading.event_records import DATASETS
+from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
 from tests.feature_oracle import Features, Options, features
 from tests.feature_tables import (
     ABOUT_IDS,
@@ -492,7 +492,7 @@ def test_a_run_that_was_cut_off_is_mended_by_the_next(
         raise OSError("the power went")
 
     with monkeypatch.context() as patched:
-        patched.setattr(f"etl_lib.feature_run.{step}", cut_off)
+        patched.setattr(f"etl_lib.value_props.feature_run.{step}", cut_off)
         assert feature_job.run() == 1
     assert feature_job.metrics()["message"] == "OSError: the power went"
     assert feature_job.run() == 0
@@ -531,7 +531,7 @@ def test_both_jobs_share_a_warehouse(
         raise OSError("the power went")
 
     with monkeypatch.context() as patched:
-        patched.setattr("etl_lib.applying.apply_dim_order", cut_off)
+        patched.setattr("etl_lib.applying.steps.apply_dim_order", cut_off)
         assert orders_job.run() == 1
     before = orders_job.tables.versions(ORDER_TABLES)
 

@@ -33,7 +33,7 @@ class Judged:
 
     @property
     def module(self) -> str:
-        return self.mutation.module_path.stem
+        return _module(self.mutation)
 
     @property
     def is_killed(self) -> bool:
@@ -48,13 +48,19 @@ class Judged:
         return " ".join(removed), " ".join(added)
 
 
+def _module(mutation: MutationSpec) -> str:
+    """The mutated module, as it is named below etl_lib."""
+    parts = mutation.module_path.with_suffix("").parts
+    return ".".join(parts[len(parts) - parts[::-1].index("etl_lib") :])
+
+
 def make_mutants(db: WorkDB, project: Path, modules: Iterable[str]) -> int:
     """All mutants of the modules but those that are none; gives how many those are.
 
     Annotations are not evaluated (`from __future__ import annotations`), so whatever stands in them is equivalent. And
     cosmic-ray takes the `*` and `**` of signatures and calls for operators: what it makes of them is no Python.
     """
-    paths = [project / "etl_lib" / f"{module}.py" for module in modules]
+    paths = [project / "etl_lib" / f"{module.replace('.', '/')}.py" for module in modules]
     init(paths, db, {})
     places = {path: Places(path) for path in paths}
     skipped = [
@@ -100,7 +106,7 @@ def judge_mutants(db: WorkDB, *, address: Path, sample: int | None, seed: int, s
         if time.monotonic() > end:
             return
         (mutation,) = item.mutations
-        command = shlex.join([sys.executable, client.__file__, str(address), mutation.module_path.stem])
+        command = shlex.join([sys.executable, client.__file__, str(address), _module(mutation)])
         result = mutate_and_test(item.mutations, command, SECONDS)
         if result.worker_outcome != WorkerOutcome.NORMAL or result.output is None:
             raise RuntimeError(f"{mutation}: {result}")
@@ -116,7 +122,7 @@ def _drawn(db: WorkDB, sample: int | None, seed: int) -> list[WorkItem]:
 
 
 def _place(mutation: MutationSpec) -> tuple[str, Position, str, int]:
-    return mutation.module_path.stem, mutation.start_pos, mutation.operator_name, mutation.occurrence
+    return _module(mutation), mutation.start_pos, mutation.operator_name, mutation.occurrence
 
 
 def judged(db: WorkDB) -> list[Judged]:

@@ -39,6 +39,7 @@ def _row(name: str, mutants: Sequence[Judged]) -> str:
 def _survivor(one: Judged) -> str:
     was, became = one.change
     operator = one.mutation.operator_name.removeprefix("core/")
-    line = f"- `etl_lib/{one.module}.py:{one.mutation.start_pos[0]}` {operator}: `{was}` became `{became}`"
+    place = f"etl_lib/{one.module.replace('.', '/')}.py:{one.mutation.start_pos[0]}"
+    line = f"- `{place}` {operator}: `{was}` became `{became}`"
     reason = EQUIVALENT.get(became)
     return f"{line}. Equivalent: {reason}" if reason else line

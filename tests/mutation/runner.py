@@ -36,7 +36,7 @@ POLL = 0.05
 
 def start_session() -> SparkSession:
     """The session of the tests; afterwards no module of the project is loaded, so that each child imports its own."""
-    from etl_lib.session import open_session  # noqa: PLC0415 - a child imports it anew
+    from etl_lib.process.session import open_session  # noqa: PLC0415 - a child imports it anew
     from tests.conftest import TEST_SPARK  # noqa: PLC0415
 
     warehouse = tempfile.mkdtemp(prefix="spark-warehouse", dir=".")

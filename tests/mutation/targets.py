@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 TESTS: dict[str, tuple[str, ...]] = {
-    "applying": ("tests/unit/test_applying.py",),
-    "judge": ("tests/unit/test_judge.py",),
-    "winners": ("tests/unit/test_winners.py",),
-    "stage": ("tests/unit/test_stage.py",),
-    "ledger": ("tests/unit/test_ledger.py",),
-    "merge": ("tests/unit/test_merge.py",),
-    "apply_orders": ("tests/unit/test_apply_orders.py",),
+    "applying.steps": ("tests/unit/test_applying.py",),
+    "deciding.judge": ("tests/unit/test_judge.py",),
+    "deciding.winners": ("tests/unit/test_winners.py",),
+    "deciding.stage": ("tests/unit/test_stage.py",),
+    "tables.ledger": ("tests/unit/test_ledger.py",),
+    "tables.merge": ("tests/unit/test_merge.py",),
+    "applying.orders": ("tests/unit/test_apply_orders.py",),
 }
-"""The tests of each module of etl_lib that is mutated."""
+"""The tests of each mutated module, which is named as below etl_lib."""
 
 EQUIVALENT: dict[str, str] = {
     "@dataclass(frozen=False)": "nothing assigns to its fields; frozen says so to readers and to mypy",

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.schemas import QUARANTINE
+from etl_lib.tables.schemas import QUARANTINE
 from tests import oracle
 from tests.histories import generate_orders
 from tests.job import Job

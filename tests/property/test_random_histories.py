@@ -9,7 +9,7 @@ from itertools import cycle
 import pytest
 from hypothesis import Phase, given, settings
 
-from etl_lib import tuning
+from etl_lib.process import tuning
 from tests import oracle
 from tests.histories import PRODUCTS, USERS, DroppedFile, History, histories, write_file, write_products, write_users
 from tests.job import Job

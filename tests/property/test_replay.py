@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from etl_lib.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES, QUARANTINE
+from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES, QUARANTINE
 from tests.frames import assert_same
 from tests.integration.test_orders_job import outcomes
 from tests.integration.test_quarantine_job import strict_rules

@@ -7,8 +7,8 @@ from decimal import Decimal
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.aggregates import daily_sales
-from etl_lib.schemas import DAILY_SALES
+from etl_lib.applying.daily_sales import daily_sales
+from etl_lib.tables.schemas import DAILY_SALES
 from tests.frames import assert_same, frame
 
 MAY, JUNE = date(2024, 5, 1), date(2024, 6, 1)

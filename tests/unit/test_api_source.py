@@ -29,13 +29,13 @@ from cryptography.x509.oid import NameOID
 from pydantic import ValidationError
 from structlog.testing import capture_logs
 
-from etl_lib.config_file import load_settings
-from etl_lib.errors import ConfigError, LakehouseError, WarehouseBusyError
-from etl_lib.secrets import reveal
-from etl_lib.section import Section
-from etl_lib.sources.api import address, pull_orders
-from etl_lib.sources.api_answers import ApiError, CircuitOpenError
-from etl_lib.sources.api_settings import ApiSource
+from etl_lib.process.errors import ConfigError, LakehouseError, WarehouseBusyError
+from etl_lib.process.secrets import reveal
+from etl_lib.settings.api_settings import ApiSource
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.strict_model import Section
+from etl_lib.sources.api.answers import ApiError, CircuitOpenError
+from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.pull_folder import Pull, held, read_manifests
 from tests.orders_api import (
     Fault,
@@ -577,7 +577,7 @@ def test_a_pull_that_is_cut_off_behind_its_last_page_is_complete(
         if len(landed) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("etl_lib.sources.api.log", type("Log", (), {"info": lose_power, "warning": lose_power}))
+    monkeypatch.setattr("etl_lib.sources.api.source.log", type("Log", (), {"info": lose_power, "warning": lose_power}))
     with pytest.raises(KeyboardInterrupt):
         source.pull()
     monkeypatch.undo()
@@ -587,8 +587,8 @@ def test_a_pull_that_is_cut_off_behind_its_last_page_is_complete(
 
 KILLED = """
 import sys
-from etl_lib.sources.api import address, pull_orders
-from etl_lib.sources.api_settings import ApiSource
+from etl_lib.sources.api.source import address, pull_orders
+from etl_lib.settings.api_settings import ApiSource
 pull_orders(ApiSource(url=sys.argv[1], paging="page", page_parameter="page"), sys.argv[2], None, str)
 """
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.apply_orders import apply_dim_order, apply_fact_sales, order_lines
-from etl_lib.batch import Batch, OrderCounts
-from etl_lib.schemas import DIM_ORDER, ETL_STAGE, FACT_SALES, ORDER_RECORD, Table
-from etl_lib.stage import Stage, stage_columns
-from etl_lib.warehouse import Warehouse
+from etl_lib.applying.orders import apply_dim_order, apply_fact_sales, order_lines
+from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.stage import Stage, stage_columns
+from etl_lib.tables.schemas import DIM_ORDER, ETL_STAGE, FACT_SALES, ORDER_RECORD, Table
+from etl_lib.tables.warehouse import Warehouse
 from tests.frames import assert_same, frame
 
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)

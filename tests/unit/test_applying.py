@@ -16,19 +16,20 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib import applying
-from etl_lib.applying import apply_batch, apply_plan, finish_interrupted
-from etl_lib.arguments import Arguments
-from etl_lib.batch import Batch, count_batch
-from etl_lib.bookkeeping import MOVED_TABLES
-from etl_lib.config import Inputs, Quality, Settings
-from etl_lib.errors import ConflictError, PlanError
-from etl_lib.ids_alike import IdCount, UnlikeIds
-from etl_lib.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
-from etl_lib.metrics import Metrics, TableMetrics, as_json
-from etl_lib.rules import RuleBook
-from etl_lib.run import Run
-from etl_lib.schemas import (
+from etl_lib.applying import steps as applying
+from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
+from etl_lib.deciding.bookkeeping import MOVED_TABLES
+from etl_lib.deciding.counts import Batch, count_batch
+from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
+from etl_lib.deciding.stage import Manifest, Stage, stage_columns, unfinished, write_stage
+from etl_lib.process.errors import ConflictError, PlanError
+from etl_lib.run.metrics import Metrics, TableMetrics, as_json
+from etl_lib.run.run import Run
+from etl_lib.settings.arguments import Arguments
+from etl_lib.settings.config import Inputs, Quality, Settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
+from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_PRODUCT,
     ETL_FILES,
@@ -41,8 +42,7 @@ from etl_lib.schemas import (
     QUARANTINE,
     USER_RECORD,
 )
-from etl_lib.stage import Manifest, Stage, stage_columns, unfinished, write_stage
-from etl_lib.warehouse import Warehouse
+from etl_lib.tables.warehouse import Warehouse
 from tests.frames import frame, rows_of
 
 ORDER_DDL, USER_DDL = (" ".join(record.split()) for record in (ORDER_RECORD, USER_RECORD))

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.arguments import (
+from etl_lib.deciding.judge import Window
+from etl_lib.process.errors import ConfigError
+from etl_lib.settings.arguments import (
     FeatureArguments,
     OrderArguments,
     Scope,
@@ -17,9 +19,7 @@ from etl_lib.arguments import (
     parse_maintain_arguments,
     parse_order_arguments,
 )
-from etl_lib.config import DEFAULT_CONFIG
-from etl_lib.errors import ConfigError
-from etl_lib.judge import Window
+from etl_lib.settings.config import DEFAULT_CONFIG
 from jobs import query
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from pyspark import SparkConf
 
-from etl_lib import before_spark
-from etl_lib.before_spark import check_before_spark, default_is_local
-from etl_lib.config import Settings
-from etl_lib.errors import ConfigError
+from etl_lib.process.errors import ConfigError
+from etl_lib.settings.config import Settings
+from etl_lib.sources import before_spark
+from etl_lib.sources.before_spark import check_before_spark, default_is_local
 from jobs import orders, publish, pull, query, value_props
 
 DATASETS = ("orders", "users", "products")

@@ -13,11 +13,11 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib import commits
-from etl_lib.causes import is_collision, is_disk_full
-from etl_lib.errors import ConflictError
-from etl_lib.schemas import DIM_PRODUCT
-from etl_lib.warehouse import Warehouse
+from etl_lib.process.errors import ConflictError
+from etl_lib.process.spark_errors import is_collision, is_disk_full
+from etl_lib.tables import commits
+from etl_lib.tables.schemas import DIM_PRODUCT
+from etl_lib.tables.warehouse import Warehouse
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import pytest
 import yaml
 from pydantic import Field, ValidationError
 
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.errors import ConfigError
-from etl_lib.rules import RuleBook
-from etl_lib.secrets import BareUrl, Secret
-from etl_lib.section import Location, Section
+from etl_lib.process.errors import ConfigError
+from etl_lib.process.secrets import BareUrl, Secret
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.settings.strict_model import Location, Section
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LEAST: Mapping[str, Any] = {"warehouse": "/wh", "output": "/out", "rules": "/rules.yaml", "input": {"orders": "/in"}}

@@ -13,10 +13,10 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.csv_files import Header
-from etl_lib.csv_lines import Layout, by_name, csv_layouts, surplus_columns
-from etl_lib.errors import SchemaError
-from etl_lib.landing import LandingFile, collected, landing_files, read_text
+from etl_lib.process.errors import SchemaError
+from etl_lib.reading.csv_files import Header
+from etl_lib.reading.csv_lines import Layout, by_name, csv_layouts, surplus_columns
+from etl_lib.sources.landing import LandingFile, collected, landing_files, read_text
 from tests.frames import assert_same, frame
 
 COLUMNS = ("a", "b", "c")

@@ -10,10 +10,10 @@ from typing import cast
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib import damaged
-from etl_lib.damaged import Files, damaged_files, stage_readable
-from etl_lib.landing import LandingFile, collected, landing_files
-from etl_lib.run import Run
+from etl_lib.run.run import Run
+from etl_lib.sources import damaged
+from etl_lib.sources.damaged import Files, damaged_files, stage_readable
+from etl_lib.sources.landing import LandingFile, collected, landing_files
 
 DENIED = (
     "java.io.FileNotFoundException: /landing/a.json (Permission denied)",

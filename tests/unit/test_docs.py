@@ -11,7 +11,11 @@ import pytest
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
-from etl_lib.arguments import (
+from etl_lib.deciding.ids_alike import SHARED_IDS
+from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.process.errors import LakehouseError
+from etl_lib.settings.api_settings import ApiSource
+from etl_lib.settings.arguments import (
     Arguments,
     parse_feature_arguments,
     parse_maintain_arguments,
@@ -19,19 +23,15 @@ from etl_lib.arguments import (
     parse_publish_arguments,
     parse_pull_arguments,
 )
-from etl_lib.config import Settings
-from etl_lib.config_file import load_settings
-from etl_lib.errors import LakehouseError
-from etl_lib.event_batch import EVENT_OUTCOMES
-from etl_lib.expectations import WEEK_RULES
-from etl_lib.ids_alike import SHARED_IDS
-from etl_lib.outcomes import OUTCOMES
-from etl_lib.quarantine_arguments import parse_quarantine_arguments
-from etl_lib.rules import STRUCTURAL, RuleBook
-from etl_lib.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
-from etl_lib.sinks.settings import ParquetSettings, PostgresSettings, RedshiftSettings
-from etl_lib.sources.api_settings import ApiSource
-from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
+from etl_lib.settings.config import Settings
+from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
+from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
+from etl_lib.settings.rules import STRUCTURAL, RuleBook
+from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
+from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
+from etl_lib.value_props.event_batch import EVENT_OUTCOMES
+from etl_lib.value_props.expectations import WEEK_RULES
 from jobs import query
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -216,7 +216,7 @@ def test_the_architecture_names_every_outcome_and_every_module() -> None:
     text = ARCHITECTURE.read_text(encoding="utf-8")
     assert {code(row[0]) for row in rows(section(ARCHITECTURE, "## The way of a record"))} == set(OUTCOMES)
     assert {code(row[0]) for row in rows(section(ARCHITECTURE, "## The way of an event"))} == set(EVENT_OUTCOMES)
-    modules = {path.stem for path in (ROOT / "etl_lib").glob("*.py")} - {"__init__"}
+    modules = {path.stem for path in (ROOT / "etl_lib").rglob("*.py")} - {"__init__"}
     assert {module for module in modules if f"`{module}`" not in text} == set()
 
 

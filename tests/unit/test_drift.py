@@ -9,11 +9,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.config import DriftKind, DriftPolicies, DriftPolicy, OptionalField
-from etl_lib.drift import DECLARED, MEANINGS, by_kind, drift_told
-from etl_lib.json_members import members_given, members_of_other_types
-from etl_lib.order_records import ORDER_SHAPE
-from etl_lib.strict_json import parse_json
+from etl_lib.deciding.drift import DECLARED, MEANINGS, by_kind, drift_told
+from etl_lib.deciding.json_members import members_given, members_of_other_types
+from etl_lib.reading.order_records import ORDER_SHAPE
+from etl_lib.reading.strict_json import parse_json
+from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, OptionalField
 from tests.frames import frame
 
 ITEM = {"sku": "s", "qty": 1, "price": 2.5}

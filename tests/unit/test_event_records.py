@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.event_records import PAY_COLUMNS, parse_pays, parse_plain_views, parse_views
+from etl_lib.reading.event_records import PAY_COLUMNS, parse_pays, parse_plain_views, parse_views
 from tests.frames import assert_same, frame
 
 DAY, MIDNIGHT = date(2020, 11, 1), datetime(2020, 11, 1)

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from etl_lib.batch import Batch, OrderCounts
-from etl_lib.event_batch import EventBatch, EventCounts
-from etl_lib.expectations import WEEK_RULES, id_results, is_complete, week_results
-from etl_lib.ids_alike import UnlikeIds
-from etl_lib.ledger import RuleResult
-from etl_lib.weeks import Windows
+from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.ids_alike import UnlikeIds
+from etl_lib.tables.ledger import RuleResult
+from etl_lib.value_props.event_batch import EventBatch, EventCounts
+from etl_lib.value_props.expectations import WEEK_RULES, id_results, is_complete, week_results
+from etl_lib.value_props.weeks import Windows
 
 if TYPE_CHECKING:
-    from etl_lib.event_batch import EventStage
-    from etl_lib.stage import Stage
+    from etl_lib.deciding.stage import Stage
+    from etl_lib.value_props.event_batch import EventStage
 
 TARGET = date(2020, 11, 30)
 BEFORE = [date(2020, 11, day) for day in (9, 16, 23)]

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from etl_lib.config import Inputs, Settings
-from etl_lib.event_batch import EventBatch, EventCounts
-from etl_lib.event_records import DATASETS
-from etl_lib.feature_report import (
+from etl_lib.reading.event_records import DATASETS
+from etl_lib.run.metrics import Metrics, as_json
+from etl_lib.settings.config import Inputs, Settings
+from etl_lib.tables.ledger import RuleResult
+from etl_lib.value_props.event_batch import EventBatch, EventCounts
+from etl_lib.value_props.feature_report import (
     MEANINGS,
     batch_metrics,
     feature_metrics,
@@ -23,9 +25,7 @@ from etl_lib.feature_report import (
     warnings,
     window_metrics,
 )
-from etl_lib.ledger import RuleResult
-from etl_lib.metrics import Metrics, as_json
-from etl_lib.weeks import Windows
+from etl_lib.value_props.weeks import Windows
 
 MONDAY = date(2020, 11, 23)
 WINDOWS = Windows((date(2020, 11, 16), MONDAY), "calendar", 3)

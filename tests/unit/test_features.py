@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.config import FeatureWindow
-from etl_lib.features import features
-from etl_lib.schemas import VALUE_PROP_FEATURES
-from etl_lib.weeks import WEEK, Windows, week_of
+from etl_lib.settings.config import FeatureWindow
+from etl_lib.tables.schemas import VALUE_PROP_FEATURES
+from etl_lib.value_props.features import features
+from etl_lib.value_props.weeks import WEEK, Windows, week_of
 from tests.frames import assert_same, frame
 
 EVENTS = "dataset STRING, day DATE, user_id STRING, value_prop STRING, position INT, amount DECIMAL(18,4)"

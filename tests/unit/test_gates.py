@@ -6,9 +6,9 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import cast
 
-from etl_lib.batch import Batch, OrderCounts
-from etl_lib.gates import accounting_problem
-from etl_lib.stage import Stage
+from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.gates import accounting_problem
+from etl_lib.deciding.stage import Stage
 
 
 def read(**records: int) -> Batch:

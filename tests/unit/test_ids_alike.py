@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.ids_alike import IdCount, UnlikeIds, count_ids, is_point_zero, others_without, unlike_ids
+from etl_lib.deciding.ids_alike import IdCount, UnlikeIds, count_ids, is_point_zero, others_without, unlike_ids
 from tests.frames import frame
 
 NONE = IdCount(0, 0)

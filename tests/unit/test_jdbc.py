@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from pyspark.sql import Observation, SparkSession
 
-from etl_lib.errors import SchemaError
+from etl_lib.process.errors import SchemaError
+from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
 from etl_lib.sources.jdbc import (
     Checkpoint,
     Database,
@@ -19,7 +20,6 @@ from etl_lib.sources.jdbc import (
     land_changes,
     records_and_checksum,
 )
-from etl_lib.sources.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
 from tests.derby_shop import Shop
 
 

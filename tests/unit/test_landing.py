@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib import landing
-from etl_lib.errors import ConfigError
-from etl_lib.landing import (
+from etl_lib.process.errors import ConfigError
+from etl_lib.sources import landing
+from etl_lib.sources.landing import (
     FEW,
     FirstLine,
     LandingFile,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib import tuning
-from etl_lib.config import Settings
-from etl_lib.launch import extra_jars, java_options, settings_of
-from etl_lib.tuning import FIRST_COMPILER_ONLY
+from etl_lib.process import tuning
+from etl_lib.process.tuning import FIRST_COMPILER_ONLY
+from etl_lib.settings.config import Settings
+from etl_lib.settings.launch import extra_jars, java_options, settings_of
 
 JOB = "jobs/orders.py"
 
@@ -60,7 +60,7 @@ def test_sinks_tell_them_too(tmp_path: Path) -> None:
 
 def told(arguments: list[str]) -> list[str]:
     """The two lines that the launcher reads."""
-    output = subprocess.check_output([sys.executable, "-m", "etl_lib.launch", *arguments], text=True)
+    output = subprocess.check_output([sys.executable, "-m", "etl_lib.settings.launch", *arguments], text=True)
     assert output.endswith("\n")
     return output.removesuffix("\n").split("\n")
 
@@ -155,5 +155,5 @@ def test_what_is_not_there_yet_has_no_size_and_too_many_files_are_not_all_looked
 
 
 def test_a_start_does_not_wait_for_spark() -> None:
-    code = "import sys, etl_lib.launch; print([name for name in sys.modules if name.startswith('pyspark')])"
+    code = "import sys, etl_lib.settings.launch; print([name for name in sys.modules if name.startswith('pyspark')])"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "[]\n"

@@ -16,9 +16,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib import RELEASE
-from etl_lib.batch import Batch, OrderCounts, count_batch
-from etl_lib.config import Inputs, Settings
-from etl_lib.ledger import (
+from etl_lib.deciding.counts import Batch, OrderCounts, count_batch
+from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.stage import NO_RECORDS, LoadedFile, Manifest, SetAside, Stage, stage_columns
+from etl_lib.run.metrics import Metrics, as_json, batch_metrics
+from etl_lib.settings.config import Inputs, Settings
+from etl_lib.settings.rules import STRUCTURAL_OF, Rule
+from etl_lib.tables.ledger import (
     Ledger,
     RuleResult,
     RunEntry,
@@ -33,10 +37,7 @@ from etl_lib.ledger import (
     set_aside_files,
     write_run,
 )
-from etl_lib.metrics import Metrics, as_json, batch_metrics
-from etl_lib.outcomes import OUTCOMES
-from etl_lib.rules import STRUCTURAL_OF, Rule
-from etl_lib.schemas import (
+from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_USER,
     DQ_RESULTS,
@@ -46,8 +47,7 @@ from etl_lib.schemas import (
     FACT_SALES,
     SCHEMAS,
 )
-from etl_lib.stage import NO_RECORDS, LoadedFile, Manifest, SetAside, Stage, stage_columns
-from etl_lib.warehouse import Warehouse
+from etl_lib.tables.warehouse import Warehouse
 from tests.frames import assert_same, frame, rows_of
 
 AT = datetime(2024, 5, 1, tzinfo=UTC)

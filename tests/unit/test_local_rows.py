@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from pyspark.sql import SparkSession
 
-from etl_lib.local_rows import held, local_rows
+from etl_lib.tables.values_frame import held, local_rows
 
 COLUMNS = (
     "text STRING, number BIGINT, money DECIMAL(18,4), day DATE, at TIMESTAMP, flag BOOLEAN, names ARRAY<STRING>, "

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.errors import WarehouseBusyError
-from etl_lib.lock import HOLDER, LOCK, local_folder, warehouse_lock
+from etl_lib.process.errors import WarehouseBusyError
+from etl_lib.process.lock import HOLDER, LOCK, local_folder, warehouse_lock
 
 ROOT = Path(__file__).resolve().parents[2]
 HOLD = """
 import sys
 import time
-from etl_lib.lock import warehouse_lock
+from etl_lib.process.lock import warehouse_lock
 with warehouse_lock(sys.argv[1], "run-1", "2024-05-01T10:00:00+00:00", 0):
     print("held", flush=True)
     sys.stdin.readline()

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.merge import dates_literal, insert_all, merge, update_all
-from etl_lib.schemas import Table
-from etl_lib.warehouse import Warehouse
+from etl_lib.tables.merge import dates_literal, insert_all, merge, update_all
+from etl_lib.tables.schemas import Table
+from etl_lib.tables.warehouse import Warehouse
 from tests.frames import frame
 
 PAIR = Table(name="pair", grain="one pair", columns="a STRING, `b` INT", key=("a",))

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from etl_lib.metrics import (
+from etl_lib.deciding.stage import SetAside
+from etl_lib.run.metrics import (
     ChangeMetrics,
     Metrics,
     PublishMetrics,
@@ -19,7 +20,6 @@ from etl_lib.metrics import (
     restore_from,
     set_aside_from,
 )
-from etl_lib.stage import SetAside
 
 PULL = PullMetrics("p", "complete", 1, 2, 0, resumed=False, folder="/p")
 CHANGES = ChangeMetrics(is_full=True, reason=None, previous=None, versions={"a": 1}, groups={}, dates={})

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.observed import Size, observed, records_read, size_columns, size_read
+from etl_lib.tables.observed import Size, observed, records_read, size_columns, size_read
 from tests.frames import frame
 
 

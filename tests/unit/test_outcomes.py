@@ -7,8 +7,8 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.outcomes import APPLIED, OUTCOMES, compare, known
-from etl_lib.winners import contestant
+from etl_lib.deciding.outcomes import APPLIED, OUTCOMES, compare, known
+from etl_lib.deciding.winners import contestant
 from tests.frames import assert_same, frame
 
 BATCH = """key STRING, version_at TIMESTAMP, source_modified_at TIMESTAMP, source_file STRING, content_hash BIGINT,

@@ -10,8 +10,8 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.apply_features import FILES
-from etl_lib.output import write_single_file, write_text
+from etl_lib.process.output import write_single_file, write_text
+from etl_lib.value_props.apply_features import FILES
 from tests.frames import assert_same, frame
 
 KIND, OPTIONS = FILES["final.csv"]

@@ -17,17 +17,19 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.errors import ConfigError
-from etl_lib.schemas import SALES_TABLES
-from etl_lib.session import NEEDED
-from etl_lib.sinks import parquet, parquet_folder, parquet_staging
+from etl_lib.process.errors import ConfigError
+from etl_lib.process.session import NEEDED
+from etl_lib.settings.sink_settings import ParquetSettings
 from etl_lib.sinks.changes import Change, Changes, Shown
-from etl_lib.sinks.parquet import ParquetSink
-from etl_lib.sinks.parquet_folder import PublishedFolder
-from etl_lib.sinks.parquet_manifest import Manifest, PublishedFile, PublishedTable
+from etl_lib.sinks.parquet import folder as parquet_folder
+from etl_lib.sinks.parquet import sink as parquet
+from etl_lib.sinks.parquet import staging as parquet_staging
+from etl_lib.sinks.parquet.folder import PublishedFolder
+from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, PublishedTable
+from etl_lib.sinks.parquet.sink import ParquetSink
 from etl_lib.sinks.relations import RELATIONS, Publish, PublishRefusedError, Relation, SinkError
 from etl_lib.sinks.sales_wide import SALES_WIDE
-from etl_lib.sinks.settings import ParquetSettings
+from etl_lib.tables.schemas import SALES_TABLES
 from tests.aws import s3_bucket
 from tests.frames import assert_same, frame
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.event_records import PLAIN_MEMBERS, VIEW_SHAPE
-from etl_lib.plain_json import plain_texts
-from etl_lib.strict_json import parse_json
+from etl_lib.reading.event_records import PLAIN_MEMBERS, VIEW_SHAPE
+from etl_lib.reading.plain_json import plain_texts
+from etl_lib.reading.strict_json import parse_json
 from tests.frames import frame
 
 PLAIN = '{"day":"2020-11-01","event_data":{"position":0,"value_prop":"point"},"user_id":98702}'

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from etl_lib.batch import Batch, OrderCounts
-from etl_lib.config import Inputs, Settings
-from etl_lib.ids_alike import IdCount, UnlikeIds
-from etl_lib.metrics import Metrics, TableMetrics, as_json, batch_metrics
-from etl_lib.outcomes import OUTCOMES
-from etl_lib.plan import print_plan
-from etl_lib.report import MEANINGS, metrics_paths, print_json, print_summary, write_metrics
+from etl_lib.applying.plan import print_plan
+from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
+from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.run.metrics import Metrics, TableMetrics, as_json, batch_metrics
+from etl_lib.run.report import MEANINGS, metrics_paths, print_json, print_summary, write_metrics
+from etl_lib.settings.config import Inputs, Settings
 
 
 class StagedRun:

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from etl_lib.schemas import FACT_SALES
-from etl_lib.sinks.redshift_sink import write_files
+from etl_lib.sinks.sql.redshift_sink import write_files
+from etl_lib.tables.schemas import FACT_SALES
 
 MOMENT = datetime(2024, 5, 1, 23, 59, 59, 999999, tzinfo=UTC)
 

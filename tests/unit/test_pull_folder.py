@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.errors import LakehouseError, WarehouseBusyError
-from etl_lib.output import located, read_bytes, write_bytes
+from etl_lib.process.errors import LakehouseError, WarehouseBusyError
+from etl_lib.process.output import located, read_bytes, write_bytes
 from etl_lib.sources.pull_folder import (
     PullFolder,
     held,

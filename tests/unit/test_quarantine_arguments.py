@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.config import DEFAULT_CONFIG
-from etl_lib.errors import ConfigError
-from etl_lib.quarantine_arguments import QuarantineArguments, Selection, parse_quarantine_arguments
-from etl_lib.quarantine_entries import path_pattern, read_payload
-from etl_lib.quarantine_report import visible
+from etl_lib.applying.quarantine_entries import path_pattern, read_payload
+from etl_lib.applying.quarantine_report import visible
+from etl_lib.process.errors import ConfigError
+from etl_lib.settings.config import DEFAULT_CONFIG
+from etl_lib.settings.quarantine_arguments import QuarantineArguments, Selection, parse_quarantine_arguments
 
 
 def parse(*argv: str) -> QuarantineArguments:

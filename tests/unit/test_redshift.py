@@ -21,8 +21,9 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.redshiftdata.models import redshiftdata_backends
 from structlog.testing import capture_logs
 
-from etl_lib.errors import ConfigError
-from etl_lib.sinks.redshift import (
+from etl_lib.process.errors import ConfigError
+from etl_lib.sinks.relations import PublishRefusedError, Statement
+from etl_lib.sinks.sql.redshift_client import (
     MAX_BYTES,
     MAX_STATEMENTS,
     Endpoint,
@@ -33,7 +34,6 @@ from etl_lib.sinks.redshift import (
     batches,
     connect,
 )
-from etl_lib.sinks.relations import PublishRefusedError, Statement
 
 REGION = "eu-central-1"
 ID = "d9b6c0c9-0747-4bf4-b142-e8883122f766"
@@ -373,6 +373,6 @@ def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_importing_the_module_does_not_import_boto3() -> None:
-    asked = "import sys, etl_lib.sinks.redshift; print(sorted({'boto3', 'botocore'} & set(sys.modules)))"
+    asked = "import sys, etl_lib.sinks.sql.redshift_client; print(sorted({'boto3', 'botocore'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

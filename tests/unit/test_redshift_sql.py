@@ -20,12 +20,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from etl_lib.errors import SchemaError
-from etl_lib.schemas import FACT_SALES, QUARANTINE, SALES_TABLES, Table
-from etl_lib.sinks import postgres_sql, redshift_sql
-from etl_lib.sinks.redshift import MAX_BYTES, MAX_STATEMENTS
-from etl_lib.sinks.redshift_sql import copy, manifest, script
+from etl_lib.process.errors import SchemaError
 from etl_lib.sinks.relations import RELATIONS, Namespace, Publish, Statement, column_differences, literal, relation
+from etl_lib.sinks.sql import postgres_sql, redshift_sql
+from etl_lib.sinks.sql.redshift_client import MAX_BYTES, MAX_STATEMENTS
+from etl_lib.sinks.sql.redshift_sql import copy, manifest, script
+from etl_lib.tables.schemas import FACT_SALES, QUARANTINE, SALES_TABLES, Table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -6,8 +6,8 @@ from itertools import combinations
 
 from pyspark.sql import SparkSession
 
-from etl_lib.local_rows import local_rows
-from etl_lib.samples import Sampled, sample
+from etl_lib.tables.samples import Sampled, sample
+from etl_lib.tables.values_frame import local_rows
 
 
 def test_two_keys_are_both_told_also_when_they_share_a_bucket(spark: SparkSession) -> None:

@@ -23,11 +23,11 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from etl_lib import secrets
-from etl_lib.command import run_command
-from etl_lib.errors import ConfigError, LakehouseError
-from etl_lib.logs import configure_logs
-from etl_lib.secrets import SecretError, redacted, reveal, without_credentials
+from etl_lib.process import secrets
+from etl_lib.process.errors import ConfigError, LakehouseError
+from etl_lib.process.logs import configure_logs
+from etl_lib.process.secrets import SecretError, redacted, reveal, without_credentials
+from etl_lib.run.command import run_command
 from tests import aws as services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -572,8 +572,8 @@ def test_other_libraries_logs_have_no_secret_in_them(canary: str) -> None:
 def test_an_error_that_nobody_catches_has_no_secret_in_it() -> None:
     script = (
         "import threading\n"
-        "from etl_lib.logs import configure_logs\n"
-        "from etl_lib.secrets import reveal\n"
+        "from etl_lib.process.logs import configure_logs\n"
+        "from etl_lib.process.secrets import reveal\n"
         "configure_logs()\n"
         "value = reveal('${CANARY}')\n"
         "def fail():\n"

@@ -6,8 +6,8 @@ import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
-from etl_lib.session import NEEDED, open_session, settings_not_in_force, temporary_settings
-from etl_lib.tuning import INTERPRETED
+from etl_lib.process.session import NEEDED, open_session, settings_not_in_force, temporary_settings
+from etl_lib.process.tuning import INTERPRETED
 
 
 class FixedSettings:

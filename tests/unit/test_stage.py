@@ -13,11 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.errors import PlanError
-from etl_lib.landing import LandingFile
-from etl_lib.outcomes import OUTCOMES
-from etl_lib.schemas import ETL_RUNS, ETL_STAGE, PRODUCT_RECORD
-from etl_lib.stage import (
+from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.stage import (
     NO_RECORDS,
     Manifest,
     Stage,
@@ -29,7 +26,10 @@ from etl_lib.stage import (
     unfinished,
     write_stage,
 )
-from etl_lib.warehouse import Warehouse
+from etl_lib.process.errors import PlanError
+from etl_lib.sources.landing import LandingFile
+from etl_lib.tables.schemas import ETL_RUNS, ETL_STAGE, PRODUCT_RECORD
+from etl_lib.tables.warehouse import Warehouse
 from tests.frames import assert_same, frame, rows_of
 
 AT = datetime(2024, 5, 1, 10, tzinfo=UTC)

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from etl_lib.streams import console_on, printable
+from etl_lib.process.streams import console_on, printable
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from etl_lib.json_files import split_json, split_lines
-from etl_lib.texts import Encoding, decoded, encoding_of, first_line_of, is_cut_object, is_one_object, lines_of
+from etl_lib.reading.json_files import split_json, split_lines
+from etl_lib.reading.texts import Encoding, decoded, encoding_of, first_line_of, is_cut_object, is_one_object, lines_of
 
 ONE, TWO = '{"order_id": "a"}', '{"order_id": "b"}'
 

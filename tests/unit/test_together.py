@@ -7,7 +7,7 @@ from threading import Barrier, Event
 import pytest
 from structlog.testing import capture_logs
 
-from etl_lib.together import together
+from etl_lib.process.concurrently import together
 
 
 def test_steps_are_taken_at_the_same_time_and_their_results_have_their_names() -> None:

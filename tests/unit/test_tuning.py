@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from etl_lib.tuning import (
+from etl_lib.process.tuning import (
     DATES,
     NEW_BYTES,
     ORDERS,

@@ -13,7 +13,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.values import (
+from etl_lib.reading.values import (
     content_hash,
     has_second_60,
     has_zone,

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.errors import SchemaError
-from etl_lib.schemas import DIM_PRODUCT
-from etl_lib.warehouse import Warehouse
+from etl_lib.process.errors import SchemaError
+from etl_lib.tables.schemas import DIM_PRODUCT
+from etl_lib.tables.warehouse import Warehouse
 
 
 @pytest.fixture
@@ -88,5 +88,5 @@ def test_a_version_is_that_of_the_last_commit_on_this_disk_or_as_spark_tells_it(
     elsewhere = (Warehouse(warehouse.spark, "s3a://lake/tables"), Warehouse(warehouse.spark, "catalog:main.shop"))
     assert [other.version(DIM_PRODUCT) for other in elsewhere] == [99, 99]
     assert Warehouse(warehouse.spark, f"{warehouse.location}/none").version(DIM_PRODUCT) == 99
-    monkeypatch.setattr("etl_lib.warehouse.is_remote", lambda: True)  # whose disk is not this one
+    monkeypatch.setattr("etl_lib.tables.warehouse.is_remote", lambda: True)  # whose disk is not this one
     assert warehouse.version(DIM_PRODUCT) == 99

@@ -9,8 +9,8 @@ from datetime import date, timedelta
 
 import pytest
 
-from etl_lib.config import FeatureWindow, TargetWeek
-from etl_lib.weeks import Windows, sunday_of, target_week, week_of, weeks_between
+from etl_lib.settings.config import FeatureWindow, TargetWeek
+from etl_lib.value_props.weeks import Windows, sunday_of, target_week, week_of, weeks_between
 
 DAY = timedelta(days=1)
 MONDAY = date(2020, 11, 30)

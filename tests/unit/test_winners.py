@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.winners import contestant, winners
+from etl_lib.deciding.winners import contestant, winners
 from tests.frames import assert_same, frame
 
 COLUMNS = """id STRING, key STRING, version_at TIMESTAMP, source_modified_at TIMESTAMP, source_file STRING,

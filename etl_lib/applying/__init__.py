@@ -1,0 +1,1 @@
+"""From the stage into the tables, step by step. Stands on `deciding`."""

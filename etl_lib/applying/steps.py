@@ -1,0 +1,211 @@
+"""Applying a staged batch in steps; every step can be repeated with the same result.
+
+Steps that change different tables are taken at the same time. In order are the lines of orders before their headers,
+then what is computed from the tables, and the ledger very last.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+
+import structlog
+
+from etl_lib.applying.daily_sales import apply_daily_sales, touched_dates
+from etl_lib.applying.members import DIMENSIONS, apply_members, missing_counts
+from etl_lib.applying.orders import apply_dim_order, apply_fact_sales
+from etl_lib.applying.quarantine import apply_quarantine, settle_replays
+from etl_lib.deciding.bookkeeping import MOVED_TABLES, all_rule_results
+from etl_lib.deciding.counts import Batch, count_batch
+from etl_lib.deciding.gates import limited_datasets, quality_problem
+from etl_lib.deciding.stage import Manifest, Stage, all_closed, read_manifest, unfinished
+from etl_lib.process.concurrently import together
+from etl_lib.process.errors import ConflictError, PlanError
+from etl_lib.process.session import temporary_settings
+from etl_lib.process.tuning import INTERPRETED, MERGED_FROM_VALUES
+from etl_lib.run.metrics import Metrics, batch_metrics, table_metrics
+from etl_lib.run.report import write_metrics
+from etl_lib.run.restore import finish_restores, unfinished_restores
+from etl_lib.run.run import Run, step
+from etl_lib.settings.rules import Rule
+from etl_lib.tables.ledger import (
+    APPLYING,
+    DONE,
+    FAILED,
+    RunEntry,
+    planned_versions,
+    rows_after,
+    rows_at,
+    tables_left,
+    write_run,
+)
+from etl_lib.tables.schemas import ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
+
+log = structlog.get_logger(__name__)
+
+
+def nothing_cut_off(run: Run) -> bool:
+    """Whether the ledger, as it was at the start, leaves nothing to finish.
+
+    While the stage is as a run left it that had nothing else to finish, there is nothing else in it.
+    """
+    if run.ledger.has_open:
+        return False
+    left = run.ledger.tables.get(ETL_STAGE.name)
+    version = run.warehouse.versions_on_disk([ETL_STAGE]).get(ETL_STAGE.name)
+    only_made = version == 0
+    return only_made or (left is not None and version == left.version) or all_closed(run.warehouse)
+
+
+def finish_interrupted(run: Run) -> None:
+    """Finish what an earlier run staged and was cut off from applying, before new input is read.
+
+    A restore comes first: it may undo such a run.
+    """
+    with temporary_settings(run.spark, INTERPRETED):
+        if nothing_cut_off(run):
+            return
+    found = together(restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse))
+    if found["restores"]:
+        finish_restores(run)
+    for manifest in unfinished(run.warehouse) if found["restores"] else found["runs"]:
+        log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
+        begun = time.monotonic()
+        metrics = Metrics(manifest.run_id)
+        batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
+        if (problem := quality_problem(run, batch, limited_datasets(manifest))) is not None:
+            # It was cut off at the gate: it stays closed, and the files are read again by a later run.
+            results = all_rule_results(run, batch, missing_counts(batch))
+            entry = RunEntry(manifest, FAILED, metrics, {}, {}, str(problem), results)
+            write_run(run.warehouse, entry, again=True)
+            continue
+        apply_batch(run, manifest, batch, metrics, is_retry=True)
+        metrics.duration_s = round(time.monotonic() - begun, 3)
+        write_metrics(run.settings.output, metrics)
+        run.metrics.finished_runs.append(manifest.run_id)
+
+
+def apply_plan(run: Run, run_id: str) -> None:
+    """Apply exactly the plan that waits under this id; PlanError when none does, or when a table has moved since."""
+    cut_off = [row["run_id"] for row in unfinished_restores(run.warehouse)]
+    if left := [*cut_off, *(manifest.run_id for manifest in unfinished(run.warehouse))]:
+        raise PlanError(f"run {', '.join(left)} was cut off: run the job once without --apply to finish it first")
+    before = planned_versions(run.warehouse, run.manifest.job, run_id)
+    if before is None:
+        raise PlanError(f"{run_id} is no plan that waits to be applied: it is unknown, applied already, or no plan")
+    now = run.warehouse.versions(PUBLISHED_TABLES)
+    if moved := _moved(before, now):
+        raise PlanError(f"plan {run_id} no longer holds, make a new one: {moved}")
+    manifest = replace(read_manifest(run.warehouse, run_id), versions=now)
+    # From here on a crash leaves an unfinished run, no longer a plan that waits.
+    write_run(run.warehouse, RunEntry(manifest, APPLYING, Metrics(), now, {}), again=True)
+    batch = count_batch(Stage(run.warehouse, run_id), run.settings)
+    apply_batch(run, manifest, batch, run.metrics, is_retry=True)
+
+
+def _refuse_if_overtaken(run: Run, manifest: Manifest, batch: Batch) -> None:
+    """Where no lock keeps others away, end a run that another one has finished, or whose tables it has changed."""
+    alone = "let the scheduler start one run at a time"
+    if manifest.run_id not in {left.run_id for left in unfinished(run.warehouse)}:
+        raise ConflictError(
+            f"another run took this one for one that was cut off, and finished it from its stage: {alone}. Its metrics "
+            "are with those of that run, and there is nothing left to do"
+        )
+    now = run.warehouse.versions(MOVED_TABLES)
+    if moved := _moved({name: manifest.versions[name] for name in now}, now):
+        error = ConflictError(
+            f"another writer has changed the tables since this run compared its records with them: {moved}. No table "
+            f"was changed by this run; {alone}, and run the job again"
+        )
+        results = all_rule_results(run, batch, missing_counts(batch))
+        write_run(run.warehouse, RunEntry(manifest, FAILED, run.metrics, {}, {}, str(error), results))
+        raise error
+
+
+def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
+    """The tables that are no longer at the version `before`, told to a person; empty when none has moved."""
+    moved = {name: version for name, version in before.items() if now[name] != version}
+    return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
+
+
+def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *, is_retry: bool = False) -> None:
+    """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger.
+
+    `is_retry` is said of a stage that was found ready: an earlier try may have come to any step.
+    """
+    warehouse = run.warehouse
+    orders = batch.of("orders")
+    rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
+    with step("before"):
+        if not is_retry and not warehouse.is_locked:
+            _refuse_if_overtaken(run, manifest, batch)
+        rows_before = rows_at(warehouse, manifest.versions, run.ledger.tables)
+    with temporary_settings(run.spark, MERGED_FROM_VALUES if batch.stage.is_held else {}):
+        found = together(
+            orders=partial(_apply_orders, batch),
+            rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules),
+            **{dataset: partial(_apply_members, batch, dataset, is_retry=is_retry) for dataset in DIMENSIONS},
+        )
+    inferred = {dataset: found[dataset] for dataset in DIMENSIONS}
+    _apply_aggregates(batch)
+    with step("ledger"):
+        before = manifest.versions
+        # Of a run that was cut off nobody knows any more into which tables it wrote.
+        written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.commits]
+        after = {**before, **warehouse.versions(written)}
+        rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
+        metrics.tell_input(batch_metrics(batch, rows), manifest)
+        metrics.status, metrics.inferred = DONE, inferred
+        if manifest.is_replay:
+            metrics.replayed = orders.records - orders.outcomes["rejected"]
+        metrics.tables = table_metrics(rows_before, rows, before, after)
+        entry = RunEntry(
+            manifest,
+            DONE,
+            metrics,
+            before,
+            after,
+            rules=all_rule_results(run, batch, inferred),
+            files=batch.files,
+            tables_left={} if is_retry else tables_left(warehouse, ORDER_TABLES, rows),
+        )
+        write_run(warehouse, entry, again=is_retry)
+
+
+def _apply_orders(batch: Batch) -> None:
+    applied = batch.of("orders").applied
+    with step("fact_sales") as told:
+        told["orders"] = applied
+        apply_fact_sales(batch)
+    with step("dim_order") as told:
+        told["orders"] = applied
+        apply_dim_order(batch)
+
+
+def _quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+    with step("quarantine") as told:
+        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
+        apply_quarantine(batch, rules)
+
+
+def _settle_entries(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+    with step("entries") as told:
+        told["records"] = batch.of("orders").records
+        settle_replays(batch, rules)
+
+
+def _apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
+    """A dimension; gives how many members it inferred."""
+    with step(DIMENSIONS[dataset].name) as told:
+        told["records"] = batch.of(dataset).applied
+        told["inferred"] = inferred = apply_members(batch, dataset, is_retry=is_retry)
+    return inferred
+
+
+def _apply_aggregates(batch: Batch) -> None:
+    with step("daily_sales") as told:
+        dates = touched_dates(batch)
+        told["dates"] = len(dates)
+        apply_daily_sales(batch, dates)

@@ -1,0 +1,1 @@
+"""What becomes of each record: judged, compared, staged, counted, let through a gate or not. Stands on `reading`."""

@@ -1,0 +1,82 @@
+"""One run at a time on a local warehouse: Delta on a local disk cannot tell two writers apart and may lose a commit.
+
+On an object store or a catalog Delta's own commits decide, and no lock is taken. The lock is the operating system's,
+so one left by a dead process holds nobody up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from etl_lib.process.errors import WarehouseBusyError
+
+LOCK = ".lock"
+HOLDER = ".lock.holder.json"
+
+
+@contextmanager
+def warehouse_lock(location: str, run_id: str, started_at: str, timeout_s: float) -> Iterator[None]:
+    """Hold the warehouse while the block runs; WarehouseBusyError names who else holds it."""
+
+    def busy(folder: Path) -> WarehouseBusyError:
+        return WarehouseBusyError(f"{location}: another run holds the warehouse: {_told(folder / HOLDER)}")
+
+    with folder_lock(location, LOCK, busy, timeout_s) as folder:
+        if folder is None:
+            yield
+            return
+        holder = folder / HOLDER
+        try:
+            identity = {"run_id": run_id, "pid": os.getpid(), "host": socket.gethostname(), "since": started_at}
+            written = folder / f"{HOLDER}.{os.getpid()}"
+            written.write_text(json.dumps(identity), encoding="utf-8")
+            written.replace(holder)  # whoever waits reads all of it or nothing
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_lock(
+    location: str, name: str, busy: Callable[[Path], Exception], timeout_s: float = 0
+) -> Iterator[Path | None]:
+    """Hold a local folder, which is made if there is none, while the block runs; raises `busy` when another holds it.
+
+    Gives the folder, or None for an object store or a catalog, where there is no such lock.
+    """
+    folder = local_folder(location)
+    if folder is None:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / name, timeout=timeout_s)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise busy(folder) from None
+    try:
+        yield folder
+    finally:
+        lock.release()
+
+
+def local_folder(location: str) -> Path | None:
+    """The folder on this machine's disk, or None for an object store or a catalog."""
+    if location.startswith("/"):
+        return Path(location)
+    return Path("/" + location.removeprefix("file:").lstrip("/")) if location.startswith("file:") else None
+
+
+def _told(holder: Path) -> str:
+    try:
+        found = json.loads(holder.read_text(encoding="utf-8"))
+        return f"run {found['run_id']}, process {found['pid']} on {found['host']}, since {found['since']}"
+    except (OSError, ValueError, KeyError):
+        return f"the holder did not leave its name in {holder}"

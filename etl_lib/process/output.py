@@ -1,0 +1,91 @@
+"""Files for people and other systems beside the tables, on any file system that pyarrow knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow.fs as pafs
+from pyspark.sql import DataFrame
+
+from etl_lib.process.errors import LakehouseError
+from etl_lib.process.lock import local_folder
+
+
+def write_text(path: str, text: str) -> None:
+    """Write one text file, and its folder if there is none."""
+    system, inner = located(path)
+    system.create_dir(inner.rpartition("/")[0], recursive=True)
+    with system.open_output_stream(inner) as stream:
+        stream.write(text.encode())
+
+
+def write_single_file(frame: DataFrame, path: str, kind: str, options: Mapping[str, str]) -> None:
+    """Write a frame as one file with exactly this name, in the order of its rows, by one task.
+
+    A reader finds the old file or the new one: it is written beside and moved (copied, on an object store).
+    """
+    folder, _, name = path.rpartition("/")
+    beside = f"{folder}/_{name}.writing"
+    frame.coalesce(1).write.format(kind).options(**options).mode("overwrite").save(beside)
+    system, inner = located(beside)
+    parts = [found.path for found in system.get_file_info(pafs.FileSelector(inner)) if found.base_name[:5] == "part-"]
+    if len(parts) != 1:
+        raise LakehouseError(f"{path}: expected one file in {beside}, found {len(parts)}; is this folder shared?")
+    system.move(parts[0], located(path)[1])
+    system.delete_dir(inner)
+
+
+def located(path: str) -> tuple[pafs.FileSystem, str]:
+    """The file system of a local path or URI, and the path in there."""
+    if (local := local_folder(path)) is not None:
+        return pafs.LocalFileSystem(), str(local)
+    # pyarrow calls S3 by its own name
+    system, inner = pafs.FileSystem.from_uri(path.replace("s3a://", "s3://", 1))
+    return system, inner
+
+
+def read_bytes(path: str) -> bytes | None:
+    """A whole file, or None when there is none."""
+    system, inner = located(path)
+    try:
+        with system.open_input_stream(inner) as stream:
+            content: bytes = stream.read()
+            return content
+    except FileNotFoundError:
+        return None
+
+
+def write_bytes(path: str, content: bytes | bytearray) -> None:
+    """Write one file, and its folder if there is none; a reader finds the old file or the new one."""
+    with moved_in_place(path) as beside, beside.system.open_output_stream(beside.path) as stream:
+        stream.write(content)
+
+
+@dataclass
+class Beside:
+    """A file under a name that nobody reads."""
+
+    system: pafs.FileSystem
+    path: str
+    is_wanted: bool = True
+
+
+@contextmanager
+def moved_in_place(path: str) -> Iterator[Beside]:
+    """A file to write, which gets the name `path` when the block ends well; else it is deleted."""
+    system, inner = located(path)
+    folder, _, name = inner.rpartition("/")
+    system.create_dir(folder, recursive=True)
+    beside = Beside(system, f"{folder}/_{name}.writing")
+    try:
+        yield beside
+    except BaseException:
+        beside.is_wanted = False
+        raise
+    finally:
+        if beside.is_wanted:
+            system.move(beside.path, inner)
+        elif system.get_file_info(beside.path).type != pafs.FileType.NotFound:
+            system.delete_file(beside.path)

@@ -1,0 +1,1 @@
+"""From files to typed records: text, strict JSON and CSV, values. Stands on `sources`."""

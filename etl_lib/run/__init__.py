@@ -1,0 +1,1 @@
+"""One run of any job: opened, told, reported, undone. Stands on `tables`."""

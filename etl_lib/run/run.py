@@ -1,0 +1,146 @@
+"""One run of a job: its identity, its lock, its steps, and what it leaves behind however it ends."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any, TextIO
+
+import structlog
+from pyspark.sql import SparkSession
+
+from etl_lib.deciding.stage import Manifest
+from etl_lib.process.errors import DiskFullError, LakehouseError, PlanError, WarehouseBusyError
+from etl_lib.process.faults import reach
+from etl_lib.process.lock import warehouse_lock
+from etl_lib.process.secrets import redacted
+from etl_lib.process.session import open_session, temporary_settings
+from etl_lib.process.spark_errors import is_disk_full
+from etl_lib.process.tuning import INTERPRETED
+from etl_lib.run.disks import full_disk_message
+from etl_lib.run.metrics import Metrics
+from etl_lib.run.opening import open_tables
+from etl_lib.run.report import print_json, write_metrics
+from etl_lib.settings.arguments import Arguments
+from etl_lib.settings.config import Settings
+from etl_lib.settings.rules import RuleBook
+from etl_lib.tables.ledger import DONE, FAILED, Ledger
+from etl_lib.tables.schemas import Table
+from etl_lib.tables.warehouse import Warehouse
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What tells one job from another: its name, its tables, and how it tells a person what it did.
+
+    `print_summary` takes the metrics, the settings and the stream.
+    """
+
+    name: str
+    tables: Sequence[Table]
+    print_summary: Callable[[Metrics, Settings, TextIO], None]
+
+
+@dataclass
+class Run:
+    """What the steps of a run share: where it works, who it is, and the metrics that it collects."""
+
+    settings: Settings
+    arguments: Arguments
+    rules: RuleBook
+    spark: SparkSession
+    warehouse: Warehouse
+    manifest: Manifest
+    ledger: Ledger
+    """What the ledger said at the start."""
+    metrics: Metrics = field(default_factory=Metrics)
+
+    @property
+    def run_id(self) -> str:
+        """The id of this run."""
+        return self.manifest.run_id
+
+
+@contextmanager
+def step(name: str) -> Iterator[dict[str, Any]]:
+    """Time a step and log its end; a number put under a name, e.g. `records`, is logged with its rate.
+
+    Before and after it are the fault points `<name>.before` and `<name>.after`.
+    """
+    started = time.monotonic()
+    told: dict[str, Any] = {}
+    reach(f"{name}.before")
+    yield told
+    reach(f"{name}.after")
+    seconds = time.monotonic() - started
+    rates = {f"{unit}_per_s": round(n / max(seconds, 1e-3)) for unit, n in told.items() if isinstance(n, int) and n}
+    log.info(name, **told, **rates, seconds=round(seconds, 1))
+
+
+@contextmanager
+def open_run(
+    job: Job, settings: Settings, arguments: Arguments, rules: RuleBook, run_id: str | None = None
+) -> Iterator[Run]:
+    """Open the session, take the warehouse, make its tables; at the end, good or bad, write the metrics.
+
+    `run_id` is that of a plan to apply; any other run gets a new one.
+    The metrics of a failed run say what failed. An error is passed on to the caller.
+    """
+    started = datetime.now(UTC)
+    begun = time.monotonic()
+    manifest = Manifest(
+        run_id=run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
+        job=job.name,
+        arguments=arguments.given,
+        started_at=started.isoformat(timespec="milliseconds"),
+        is_plan=arguments.plan,
+    )
+    metrics = Metrics(manifest.run_id, FAILED)
+    refused = False
+    structlog.contextvars.bind_contextvars(run_id=manifest.run_id)
+    try:
+        with warehouse_lock(settings.warehouse, manifest.run_id, manifest.started_at, settings.lock_timeout_s):
+            with step("session"):
+                spark = open_session(settings.spark)
+            warehouse = Warehouse(spark, settings.warehouse)
+            with step("tables"), temporary_settings(spark, INTERPRETED):
+                ledger = open_tables(warehouse, job.tables)
+            try:
+                yield Run(settings, arguments, rules, spark, warehouse, manifest, ledger, metrics)
+            finally:
+                metrics.commit_retries = warehouse.collisions.total()
+    except LakehouseError as error:
+        metrics.message = redacted(str(error))
+        # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
+        refused = isinstance(error, WarehouseBusyError | PlanError)
+        raise
+    except Exception as error:
+        metrics.message = redacted(f"{type(error).__name__}: {error}")
+        if is_disk_full(error):
+            metrics.message = full_disk_message(settings)
+            raise DiskFullError(metrics.message) from error
+        raise
+    finally:
+        metrics.duration_s = round(time.monotonic() - begun, 3)
+        if not refused:
+            _keep(settings.output, metrics)
+        if arguments.as_json:
+            print_json(metrics, sys.stdout)
+        elif metrics.status == DONE:
+            job.print_summary(metrics, settings, sys.stdout)
+        structlog.contextvars.unbind_contextvars("run_id")
+
+
+def _keep(output: str, metrics: Metrics) -> None:
+    """Write the metrics; that they cannot be written is told, and does not undo what the run did."""
+    try:
+        write_metrics(output, metrics)
+    except (OSError, ValueError) as error:
+        log.error("the metrics could not be written", output=output, reason=str(error))  # noqa: TRY400 - told in a line

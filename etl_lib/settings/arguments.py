@@ -1,0 +1,220 @@
+"""The command lines of the jobs, as the contract has them."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from etl_lib.deciding.judge import EVERYTHING, Window
+from etl_lib.process.errors import ConfigError
+from etl_lib.settings.config import DEFAULT_CONFIG
+
+EARLIEST, LATEST = date(1900, 1, 1), date(9999, 12, 26)
+"""The weeks of these days have all their days in the calendar."""
+_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What every job is told; `given` is the command line as it was."""
+
+    config: Path
+    overrides: tuple[str, ...]
+    plan: bool
+    as_json: bool
+    given: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which files and records of the input an orders run is about."""
+
+    window: Window = EVERYTHING
+    full: bool = False
+
+    @property
+    def marks_files(self) -> bool:
+        """Whether the files of this run count as loaded: not when only a window of their records was."""
+        return self.window == EVERYTHING
+
+
+@dataclass(frozen=True)
+class OrderArguments(Arguments):
+    """What a run of the orders job was asked to do."""
+
+    scope: Scope
+    apply_run_id: str | None
+
+
+@dataclass(frozen=True)
+class FeatureArguments(Arguments):
+    """What a run of the value-props job was asked to do: `first` and `last` are days of the weeks to fill again."""
+
+    as_of: date | None
+    first: date | None
+    last: date | None
+
+
+@dataclass(frozen=True)
+class MaintainArguments(Arguments):
+    """What a run of the maintain job was asked to do: one of UPKEEP."""
+
+    task: str
+    restored_run_id: str | None
+    force: bool
+
+
+@dataclass(frozen=True)
+class PublishArguments(Arguments):
+    """What a run of the publish job was asked to do: no `sinks` are all that are configured."""
+
+    full: bool
+    sinks: tuple[str, ...]
+
+
+UPKEEP = {
+    "compact": "join small files",
+    "vacuum": "delete files that no version within the retention needs",
+    "purge": "remove old stages of finished runs, and old entries of the quarantine that are settled",
+    "check": "verify the invariants of the tables",
+    "restore": "bring the tables back to before the run that --run names",
+}
+"""The tasks of the maintain job."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser with the options of every job, whose errors are configuration errors, told like all others."""
+
+    def __init__(self, job: str, description: str, overrides_at_once: int | str = "+") -> None:
+        """`overrides_at_once` is how many values may follow one `--set`: one where a bare word may follow."""
+        super().__init__(prog=f"jobs/{job}.py", description=description, allow_abbrev=False)
+        self.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="PATH", help="settings, a YAML file")
+        self.add_argument(
+            "--set", action="extend", nargs=overrides_at_once, default=[], dest="overrides", metavar="KEY=VALUE",
+            help="override settings by their dotted keys, e.g. input.orders=landing/*.json; repeatable",
+        )  # fmt: skip
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would print."""
+        raise ConfigError(f"{message}\n{self.format_usage()}".rstrip())
+
+
+def parse_order_arguments(argv: Sequence[str]) -> OrderArguments:
+    """Read the command line of the orders job; ConfigError says what is wrong with it."""
+    parser = Parser("orders", "Load order events into trusted Delta tables.")
+    parser.add_argument("--since", type=_time, metavar="TS", help="only records with TS <= version_at (ISO 8601)")
+    parser.add_argument("--until", type=_time, metavar="TS", help="only records with version_at < TS (ISO 8601)")
+    parser.add_argument("--full", action="store_true", help="all files again, whatever the ledger says")
+    _add_telling(parser)
+    parser.add_argument("--apply", metavar="RUN_ID", help="apply exactly that plan")
+    found = parser.parse_args(argv)
+    if found.apply and (found.plan or found.full or found.since or found.until):
+        raise ConfigError("--apply takes a plan as it is: leave out --plan, --full, --since and --until")
+    if found.apply is not None and not _RUN_ID.fullmatch(found.apply):
+        raise ConfigError(f"--apply takes the run id that --plan printed, not {found.apply!r}")
+    if found.since and found.until and found.since >= found.until:
+        raise ConfigError(f"--since {found.since} is not before --until {found.until}")
+    scope = Scope(Window(found.since, found.until), found.full)
+    return OrderArguments(**common(found, argv), scope=scope, apply_run_id=found.apply)
+
+
+def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
+    """Read the command line of the value-props job; ConfigError says what is wrong with it."""
+    parser = Parser("value_props", "Compute the features of value propositions from prints, taps and payments.")
+    parser.add_argument("--as-of", type=_date, metavar="DATE", help="the target week is the week of DATE")
+    parser.add_argument("--from", type=_date, dest="first", metavar="DATE", help="all weeks from the week of DATE")
+    parser.add_argument("--to", type=_date, dest="last", metavar="DATE", help="with --from: to the week of DATE")
+    _add_telling(parser)
+    found = parser.parse_args(argv)
+    if found.as_of and (found.first or found.last):
+        raise ConfigError("--as-of names one week, --from and --to several: leave out one of the two")
+    if found.last and not found.first:
+        raise ConfigError("--to needs --from, the first of the weeks")
+    if found.first and found.last and found.first > found.last:
+        raise ConfigError(f"--from {found.first} is after --to {found.last}")
+    return FeatureArguments(**common(found, argv), as_of=found.as_of, first=found.first, last=found.last)
+
+
+def parse_pull_arguments(argv: Sequence[str]) -> Arguments:
+    """Read the command line of the pull job; ConfigError says what is wrong with it."""
+    parser = Parser("pull", "Pull orders from the configured source into landing files.")
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    found = parser.parse_args(argv)
+    found.plan = False
+    return Arguments(**common(found, argv))
+
+
+def parse_publish_arguments(argv: Sequence[str]) -> PublishArguments:
+    """Read the command line of the publish job; ConfigError says what is wrong with it."""
+    parser = Parser("publish", "Publish the tables to the configured sinks: what changed since their last publish.")
+    parser.add_argument("--full", action="store_true", help="publish everything, whatever the sinks show")
+    parser.add_argument("--sink", action="append", default=[], metavar="NAME", help="only this sink; repeatable")
+    _add_telling(parser, "show what each sink would receive; write nothing")
+    found = parser.parse_args(argv)
+    return PublishArguments(**common(found, argv), full=found.full, sinks=tuple(found.sink))
+
+
+def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
+    """Read the command line of the maintain job; ConfigError says what is wrong with it."""
+    parser = Parser("maintain", "Look after the tables.", overrides_at_once=1)
+    tasks = "; ".join(f"{task}: {told}" for task, told in UPKEEP.items())
+    parser.add_argument("task", choices=UPKEEP, metavar="TASK", help=tasks)
+    parser.add_argument("--run", dest="restored_run_id", metavar="RUN_ID", help="restore: the run to undo")
+    parser.add_argument("--force", action="store_true", help="vacuum: also with a retention that is not safe")
+    _add_telling(parser)
+    found = parser.parse_args(argv)
+    if found.task == "restore" and not _RUN_ID.fullmatch(found.restored_run_id or ""):
+        raise ConfigError("restore takes --run RUN_ID, the run to undo: etl_runs has them all")
+    for option, given, tasks_of in (
+        ("--run", found.restored_run_id is not None, ("restore",)),
+        ("--force", found.force, ("vacuum",)),
+        ("--plan", found.plan, ("restore", "purge")),
+    ):
+        if given and found.task not in tasks_of:
+            raise ConfigError(f"{option} is an option of {' and '.join(tasks_of)}, not of {found.task}")
+    return MaintainArguments(
+        **common(found, argv), task=found.task, restored_run_id=found.restored_run_id, force=found.force
+    )
+
+
+def _add_telling(parser: Parser, plan: str = "show what would change; change no table") -> None:
+    parser.add_argument("--plan", action="store_true", help=plan)
+    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+
+
+def common(found: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
+    """The fields of Arguments, for the arguments of one job."""
+    return {
+        "config": found.config,
+        "overrides": tuple(found.overrides),
+        "plan": found.plan,
+        "as_json": found.json,
+        "given": tuple(argv),
+    }
+
+
+def _time(text: str) -> str:
+    """An ISO 8601 date or time as one in UTC; without a zone it counts as UTC."""
+    try:
+        time = datetime.fromisoformat(text)
+        return (time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)).isoformat()
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an ISO 8601 date or time") from None
+
+
+def _date(text: str) -> date:
+    try:
+        found = date.fromisoformat(text)
+    except ValueError:
+        found = None
+    # fromisoformat knows further forms, such as 2020-W01-1
+    if found is None or found.isoformat() != text:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date YYYY-MM-DD")
+    if not EARLIEST <= found <= LATEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not between {EARLIEST} and {LATEST}")
+    return found

@@ -1,0 +1,282 @@
+"""The Redshift Data API: SQL over HTTPS with IAM, no driver and no open connection; a batch is one transaction.
+
+boto3 is imported when a client is made: without Redshift nothing needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    retry_if_result,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_exponential,
+    wait_random_exponential,
+)
+
+from etl_lib.process.errors import ConfigError
+from etl_lib.sinks.relations import PublishRefusedError, SinkError, Statement
+
+log = structlog.get_logger(__name__)
+
+MAX_STATEMENTS = 40
+"""How many statements the Data API takes as one batch."""
+MAX_BYTES = 100_000
+"""How much SQL it takes in one request, in bytes."""
+
+_TRANSIENT_CODES = {
+    "ActiveSessionsExceededException",
+    "ActiveStatementsExceededException",
+    "InternalServerException",
+    "RequestLimitExceeded",
+    "ServiceUnavailable",
+    "SlowDown",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+}
+_LAST_CLIENT_ERROR = 499
+_ENDED = {"FINISHED", "FAILED", "ABORTED"}
+
+Value = str | int | float | bool | None
+"""What the Data API answers with; decimals, dates and times are texts."""
+
+
+class RedshiftError(SinkError):
+    """A statement failed in Redshift, or the Data API could not be reached; the same publish can be repeated."""
+
+
+class RedshiftTimeoutError(RedshiftError):
+    """A batch took too long and was cancelled, or could not even be cancelled."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A database in a serverless `workgroup` or in a provisioned `cluster`, and as whom to connect.
+
+    With `secret_arn` as the user of that secret, with `db_user` (clusters only) as that user with a temporary password,
+    otherwise as the user that belongs to the IAM identity. ConfigError for any other combination.
+    """
+
+    database: str
+    workgroup: str | None = None
+    cluster: str | None = None
+    secret_arn: str | None = None
+    db_user: str | None = None
+    region: str | None = None
+
+    def __post_init__(self) -> None:
+        """ConfigError for settings that contradict each other."""
+        if (self.workgroup is None) == (self.cluster is None):
+            raise ConfigError("redshift: give either a workgroup (serverless) or a cluster, not both")
+        if self.db_user is not None and (self.workgroup is not None or self.secret_arn is not None):
+            raise ConfigError("redshift: db_user goes with a cluster alone; leave it out with a workgroup or a secret")
+
+    @property
+    def request(self) -> dict[str, str]:
+        """The part of a request that says where and as whom."""
+        given = {
+            "Database": self.database,
+            "WorkgroupName": self.workgroup,
+            "ClusterIdentifier": self.cluster,
+            "SecretArn": self.secret_arn,
+            "DbUser": self.db_user,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to wait and how often to try, in seconds and requests."""
+
+    timeout_s: float = 3600
+    """For one batch, from its submission to its end."""
+    first_poll_s: float = 0.25
+    longest_poll_s: float = 10
+    attempts: int = 8
+    """For one request."""
+    backoff_s: float = 0.5
+    longest_backoff_s: float = 30
+
+
+def connect(endpoint: Endpoint) -> Any:
+    """A boto3 client with the standard credential chain. ConfigError without boto3 or without a region."""
+    try:
+        import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - only who publishes to Redshift needs it
+        from botocore.config import Config  # type: ignore[import-untyped]  # noqa: PLC0415
+        from botocore.exceptions import BotoCoreError  # type: ignore[import-untyped]  # noqa: PLC0415
+    except ImportError as error:
+        raise ConfigError("the sink redshift needs boto3: pip install 'orders-lakehouse[aws]'") from error
+    # One layer of retries: ours knows the errors of this API.
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
+    try:
+        return boto3.client("redshift-data", region_name=endpoint.region, config=config)
+    except BotoCoreError as error:
+        raise ConfigError(f"redshift: cannot make a client: {error}; check the region and the credentials") from error
+
+
+class RedshiftClient:
+    """Runs statements in one database and waits for their end."""
+
+    def __init__(self, endpoint: Endpoint, *, api: Any = None, patience: Patience | None = None) -> None:
+        """`api` is a boto3 client for `redshift-data`; `connect(endpoint)` when none is given."""
+        self._endpoint = endpoint
+        self._api = connect(endpoint) if api is None else api
+        self._patience = patience or Patience()
+
+    def transact(self, statements: Sequence[Statement]) -> None:
+        """Run statements as one transaction: all are committed, or none.
+
+        PublishRefusedError when a check fails, RedshiftError for anything else; the message has the whole statement.
+        """
+        size = sum(len(statement.sql.encode()) for statement in statements)
+        if len(statements) > MAX_STATEMENTS or size > MAX_BYTES:
+            raise RedshiftError(
+                f"{len(statements)} statements of {size} bytes cannot be one transaction: the Data API takes "
+                f"{MAX_STATEMENTS} statements of {MAX_BYTES} bytes"
+            )
+        if not statements:
+            return
+        submitted = self._call(
+            "batch_execute_statement",
+            **self._endpoint.request,
+            Sqls=[statement.sql for statement in statements],
+            # A request that is sent again, because its answer was lost, is not run again.
+            ClientToken=uuid4().hex,
+        )
+        self._finished(submitted["Id"], statements)
+
+    def run(self, statements: Sequence[Statement]) -> None:
+        """Run statements in their order in as few batches as the limits allow, each a transaction of its own."""
+        for batch in batches(statements):
+            self.transact(batch)
+
+    def query(self, statement: Statement) -> list[tuple[Value, ...]]:
+        """The rows of one SELECT, all pages of them. RedshiftError when it fails."""
+        submitted = self._call(
+            "execute_statement", **self._endpoint.request, Sql=statement.sql, ClientToken=uuid4().hex
+        )
+        self._finished(submitted["Id"], [statement])
+        return [tuple(map(_value, record)) for page in self._pages(submitted["Id"]) for record in page["Records"]]
+
+    def _pages(self, statement_id: str) -> Iterator[dict[str, Any]]:
+        page = self._call("get_statement_result", Id=statement_id)
+        yield page
+        while token := page.get("NextToken"):
+            page = self._call("get_statement_result", Id=statement_id, NextToken=token)
+            yield page
+
+    def _finished(self, statement_id: str, statements: Sequence[Statement]) -> None:
+        """Wait for the end of what was submitted; raises when it is not a good one."""
+        patience = self._patience
+        polls = Retrying(
+            retry=retry_if_result(lambda answer: answer["Status"] not in _ENDED),
+            wait=wait_exponential(multiplier=patience.first_poll_s, max=patience.longest_poll_s),
+            stop=stop_after_delay(patience.timeout_s),
+        )
+        try:
+            answer = polls(self._call, "describe_statement", Id=statement_id)
+        except RetryError:
+            answer = self._cancelled(statement_id, statements)
+        if answer["Status"] != "FINISHED":
+            raise _failure(answer, statements)
+
+    def _cancelled(self, statement_id: str, statements: Sequence[Statement]) -> dict[str, Any]:
+        """Cancel what takes too long; gives the answer when it came to a good end in this very moment."""
+        try:
+            self._call("cancel_statement", Id=statement_id)
+            outcome = "it was cancelled and nothing of it was committed"
+        except RedshiftError as error:
+            outcome = f"it could not be cancelled ({error}), so it may still come to its end"
+        answer: dict[str, Any] = self._call("describe_statement", Id=statement_id)
+        if answer["Status"] == "FINISHED":
+            return answer
+        raise RedshiftTimeoutError(
+            f"could not {statements[0].purpose}: the statements from there on ({statement_id}) did not end within "
+            f"{self._patience.timeout_s:g} s; {outcome}. Look for what holds it up (a lock, a full queue), and repeat "
+            "the publish with the same id"
+        )
+
+    def _call(self, operation: str, **request: Any) -> Any:
+        """One request, again after what may pass. RedshiftError with the code and message of the service."""
+        patience = self._patience
+        attempts = Retrying(
+            retry=retry_if_exception(_may_pass),
+            wait=wait_random_exponential(multiplier=patience.backoff_s, max=patience.longest_backoff_s),
+            stop=stop_after_attempt(patience.attempts),
+            before_sleep=_told,
+            reraise=True,
+        )
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as in connect
+
+        try:
+            return attempts(getattr(self._api, operation), **request)
+        except (BotoCoreError, ClientError) as error:
+            tries = attempts.statistics["attempt_number"]
+            raise RedshiftError(f"redshift-data: {operation} failed after {tries} attempt(s): {error}") from error
+
+
+def batches(statements: Sequence[Statement]) -> list[list[Statement]]:
+    """Statements in their order in as few batches as the limits of the Data API allow."""
+    found: list[list[Statement]] = []
+    size = 0
+    for statement in statements:
+        length = len(statement.sql.encode())
+        if not found or len(found[-1]) == MAX_STATEMENTS or size + length > MAX_BYTES:
+            found.append([])
+            size = 0
+        found[-1].append(statement)
+        size += length
+    return found
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same request may succeed later: the service was busy, or out of reach."""
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError  # noqa: A004, PLC0415 - as above
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return error.response["Error"]["Code"] in _TRANSIENT_CODES or status > _LAST_CLIENT_ERROR
+    return isinstance(error, ConnectionError | HTTPClientError)
+
+
+def _told(attempt: RetryCallState) -> None:
+    error = None if attempt.outcome is None else attempt.outcome.exception()
+    wait = round(attempt.upcoming_sleep, 1)
+    log.warning("redshift is busy, trying again", attempt=attempt.attempt_number, wait_s=wait, error=str(error))
+
+
+def _failure(answer: dict[str, Any], statements: Sequence[Statement]) -> RedshiftError | PublishRefusedError:
+    """What to raise for a batch that failed or was aborted: the statement that failed, in full."""
+    parts = answer.get("SubStatements") or [answer]
+    at = next((number for number, part in enumerate(parts) if part["Status"] == "FAILED"), None)
+    if at is None:
+        reason = answer.get("Error", "it was cancelled")
+        return RedshiftError(f"could not {statements[0].purpose}: {answer['Id']} was {answer['Status']}: {reason}")
+    statement, part = statements[at], parts[at]
+    reason = part.get("Error") or answer.get("Error", "Redshift gave no reason")
+    kind = PublishRefusedError if statement.is_check else RedshiftError
+    return kind(
+        f"could not {statement.purpose}: {reason}\n"
+        f"(statement {at + 1} of {len(parts)}, {part['Id']}; nothing of them was committed)\n{statement.sql}"
+    )
+
+
+def _value(field: dict[str, Any]) -> Value:
+    """One value of a record, which names its type."""
+    if field.get("isNull"):
+        return None
+    name, value = next(iter(field.items()))
+    if name == "blobValue":
+        raise RedshiftError("a value is binary, and nothing that is published is")
+    found: Value = value
+    return found

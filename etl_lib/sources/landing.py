@@ -1,0 +1,303 @@
+"""The landing files: which there are, which are new, and the columns that tell where a record stood.
+
+Listing goes through Spark's `binaryFile` source, which reads no content and works on every Hadoop file system and on
+Spark Connect. A path is written as a person would write it, not percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+from pyspark.cloudpickle import register_pickle_by_value
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from etl_lib.process.errors import ConfigError, InputError
+from etl_lib.process.lock import local_folder
+from etl_lib.process.output import located
+from etl_lib.reading.texts import Encoding, decoded, encoding_of, first_line_of
+from etl_lib.tables.values_frame import local_rows
+
+# Executors need not have this package: the functions that run there travel with the query.
+register_pickle_by_value(sys.modules[__name__])
+
+_GLOB = re.compile(r"[*?\[{]")
+_COLON = "Relative path in absolute URI"
+"""What Hadoop says of a name with a colon."""
+_SPECIAL = re.compile(r"([\\*?\[\]{}])")
+
+WHOLE = -1
+"""The block of a file that was read whole: there `row` is the position itself, counted from 1."""
+
+_FIRST = 65536
+"""Bytes of a first line that are looked at."""
+
+FEW = 32
+"""So many files, at most, are each asked by a query of its own."""
+_SMALL = 4 << 20
+"""So few bytes in several files are read in one scan."""
+
+FILE_COLUMNS = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
+
+
+@dataclass(frozen=True)
+class LandingFile:
+    """One version of one file: `modified_at` in microseconds since the epoch."""
+
+    path: str
+    size: int
+    modified_at: int
+
+    @property
+    def is_hidden(self) -> bool:
+        """Whether Spark passes over a file of this name, also where it is asked for by its name."""
+        return _is_hidden(self.path)
+
+
+@dataclass(frozen=True)
+class FirstLine:
+    """The first line of a file with something in it, cut at 64 KiB, and the encoding in which it is."""
+
+    text: str
+    encoding: Encoding = "utf-8"
+
+
+def file_columns() -> list[Column]:
+    """FILE_COLUMNS of the file that a row was read from, for any file source of Spark."""
+    encoded = F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B"))
+    return [
+        F.url_decode(encoded).alias("source_file"),
+        F.col("_metadata.file_size").alias("source_size"),
+        F.col("_metadata.file_modification_time").alias("source_modified_at"),
+    ]
+
+
+def is_pattern(location: str) -> bool:
+    """Whether a location, where nothing has exactly this name, may match other names."""
+    return _GLOB.search(location) is not None
+
+
+def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame:
+    """Every file at `location`, a file, folder or glob: FILE_COLUMNS, one row a file.
+
+    What exists under exactly this name is read, whatever its name looks like. In folders, and by globs, names that
+    start with `_` or `.` are left out, as everywhere in Spark. A glob without a match is empty; a path that does not
+    exist raises ConfigError and names the `setting`.
+    """
+    if _is_hidden(location) and (file := _hidden_file(location)) is not None:
+        return _as_rows(spark, [file])
+    is_glob = is_pattern(location)
+    exact = _SPECIAL.sub(r"\\\1", location)
+    for path in (exact, location) if is_glob else (exact,):
+        if (found := _listed(spark, path, setting)) is not None:
+            return found
+    if is_glob:
+        return local_rows(spark, [], FILE_COLUMNS)
+    raise ConfigError(f"{setting}: there is no file or folder {location}")
+
+
+def _listed(spark: SparkSession, path: str, setting: str) -> DataFrame | None:
+    """What Spark finds at a path, or None when there is nothing."""
+    try:
+        found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
+        files = found.select(*file_columns())
+        files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            return None
+        raise
+    except Exception as error:  # of Java, without a type of its own in Python
+        if _COLON in str(error) and is_pattern(path):
+            return _matching(spark, path, setting)
+        raise InputError(f"{setting}: {path} cannot be listed: {_first_line(error)}") from error
+    return files
+
+
+def _matching(spark: SparkSession, glob: str, setting: str) -> DataFrame | None:
+    """What a glob matches where Hadoop cannot tell, because of a colon in some name; the folder it can list."""
+    begin = _GLOB.search(glob)
+    folder = glob[: begin.start() if begin else len(glob)].rpartition("/")[0]
+    files = _listed(spark, folder or "/", setting)
+    if files is None:
+        return None
+    name = F.regexp_replace("source_file", "^file:/*", "/")
+    return files.where(name.rlike(f"^{_as_regex(str(local_folder(glob) or glob))}(/.*)?$"))
+
+
+def _as_regex(glob: str) -> str:
+    """A pattern of Hadoop's as a regular expression."""
+    signs = {"*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", "[": "[", "]": "]"}
+    parts, depth, in_class = [], 0, False
+    for found in re.finditer(r"\\.|.", glob, re.DOTALL):
+        sign = found[0]
+        depth += {"{": 1, "}": -1}.get(sign, 0)
+        if in_class:
+            parts.append(sign)
+        elif sign == "," and depth:
+            parts.append("|")
+        else:
+            parts.append(signs.get(sign) or re.escape(sign[-1]))
+        in_class = sign == "[" or (in_class and sign != "]")
+    return "".join(parts)
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of Java says."""
+    lines = [line for line in str(error).splitlines() if "Exception: " in line] or str(error).splitlines()
+    return lines[0].partition("Exception: ")[2] or lines[0]
+
+
+def _is_hidden(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return name.startswith(".") or (name.startswith("_") and "=" not in name)
+
+
+def _hidden_file(location: str) -> LandingFile | None:
+    """The file of exactly this name, or None when it is a folder, is not there, or is where pyarrow sees nothing."""
+    try:
+        system, inner = located(location)
+        found = system.get_file_info(inner)
+    except (OSError, ValueError, pa.ArrowException):
+        return None
+    if found.type != pafs.FileType.File:
+        return None
+    path = f"file:{inner}" if isinstance(system, pafs.LocalFileSystem) else location
+    return LandingFile(path, found.size, found.mtime_ns // 1_000_000 * 1_000)
+
+
+def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
+    values = [(file.path, file.size, file.modified_at) for file in files]
+    rows = local_rows(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
+    return rows.select("source_file", "source_size", F.timestamp_micros("micros").alias("source_modified_at"))
+
+
+def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
+    """The `files` whose dataset, path, size and modification time are not among the `loaded` ones (LoadedFile)."""
+    versions = loaded.select(
+        "dataset",
+        F.col("path").alias("source_file"),
+        F.col("size").alias("source_size"),
+        F.col("modified_at").alias("source_modified_at"),
+    )
+    return files.join(versions, versions.columns, "left_anti")
+
+
+def collected(files: DataFrame) -> list[LandingFile]:
+    """The files as values, in the order of their paths."""
+    return collected_by(files, F.lit("")).get("", [])
+
+
+def collected_by(files: DataFrame, group: Column) -> dict[str, list[LandingFile]]:
+    """The files as values by their groups, each list in the order of the paths."""
+    found: dict[str, list[LandingFile]] = {}
+    rows = files.select(group, "source_file", "source_size", F.unix_micros("source_modified_at")).collect()
+    for name, path, size, modified_at in sorted(rows, key=lambda row: row["source_file"]):
+        found.setdefault(name, []).append(LandingFile(path, size, modified_at))
+    return found
+
+
+def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool = False) -> DataFrame:
+    """The text of exactly these files, a row a line or (`whole`) a row a file; a hidden file can only be read whole.
+
+    Columns: raw STRING, FILE_COLUMNS, block BIGINT (the byte at which the part of the file begins that one task read)
+    and row BIGINT (rising within the block): (block, row) orders the records of a file however it was split.
+    """
+    hidden = [file for file in files if file.is_hidden]
+    if not hidden:
+        return _read_seen(spark, files, whole=whole)
+    contents = _read_hidden(spark, hidden)
+    seen = [file for file in files if not file.is_hidden]
+    return _read_seen(spark, seen, whole=whole).unionByName(contents) if seen else contents
+
+
+def _read_seen(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool) -> DataFrame:
+    # The paths are names, not patterns: a file called orders[1].json is that file.
+    paths = [_SPECIAL.sub(r"\\\1", file.path) for file in files]
+    return (
+        # A session may be set to pass over what it cannot read: such a file would count as loaded.
+        spark.read.options(recursiveFileLookup=True, ignoreMissingFiles=False, ignoreCorruptFiles=False)
+        .text(paths, wholetext=whole)
+        .select(
+            F.col("value").alias("raw"),
+            *file_columns(),
+            F.col("_metadata.file_block_start").alias("block"),
+            F.monotonically_increasing_id().alias("row"),
+        )
+    )
+
+
+def _read_hidden(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
+    places = {file.path: located(file.path) for file in files}
+
+    def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            contents = []
+            for path in batch.column("source_file").to_pylist():
+                system, inner = places[path]
+                with system.open_input_stream(inner) as stream:  # takes a compressed file apart, by its name
+                    contents.append(stream.read())
+            yield batch.append_column("raw", pa.array(contents, pa.binary()))
+
+    rows = _as_rows(spark, files)
+    contents = rows.mapInArrow(read, f"{FILE_COLUMNS}, raw BINARY")
+    names = ("source_file", "source_size", "source_modified_at")
+    place = F.lit(0).cast("bigint")
+    return contents.select(F.col("raw").cast("string"), *names, place.alias("block"), place.alias("row"))
+
+
+def vanished_file(spark: SparkSession, files: Sequence[LandingFile]) -> str | None:
+    """The first of the files that is no longer there."""
+    try:
+        read_text(spark, files).schema  # noqa: B018 - as above
+    except AnalysisException as error:
+        if error.getCondition() == "PATH_NOT_FOUND":
+            return (error.getMessageParameters() or {})["path"]
+    return None
+
+
+def is_blank(text: Column) -> Column:
+    """Whether a line has nothing but JSON's white space."""
+    # Trimming on the right, too, would take nine times the text in memory.
+    return F.ltrim(text, F.lit(" \t\r\n\ufeff")) == ""
+
+
+def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, FirstLine]:
+    """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out.
+
+    Many files, and small ones, are read in one scan; a few large ones are asked one by one, where Spark stops there.
+    """
+    content = F.col("raw").cast("binary")
+
+    def start_of(file: LandingFile) -> bytes | None:
+        lines = read_text(spark, [file], whole=file.is_hidden)
+        rows = lines.where(~is_blank(F.col("raw"))).select(F.substring(content, 1, _FIRST)).head(1)
+        return bytes(rows[0][0]) if rows else None
+
+    def line_of(file: LandingFile, start: bytes) -> FirstLine:
+        encoding = encoding_of(start)
+        if encoding == "utf-16":  # whose lines are none to Spark
+            rows = read_text(spark, [file], whole=True).select(F.substring(content, 1, 2 * _FIRST)).head(1)
+            start = bytes(rows[0][0]) if rows else start
+        text, errors = decoded(start)
+        return FirstLine(first_line_of(text).encode("utf-8", errors).decode("utf-8", "replace"), encoding)
+
+    starts: dict[str, bytes | None] = {}
+    few = list(files)
+    seen = [file for file in files if not file.is_hidden]
+    if len(seen) > FEW or (len(seen) > 1 and sum(file.size for file in seen) <= _SMALL):
+        few = [file for file in files if file.is_hidden]
+        lines = read_text(spark, seen)
+        told = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
+        first = told.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
+        starts = {row["source_file"]: bytes(row["start"]) for row in first.collect()}
+    with ThreadPoolExecutor(4) as pool:
+        starts |= zip((file.path for file in few), pool.map(start_of, few), strict=True)
+    found = {file.path: line_of(file, start) for file in files if (start := starts.get(file.path))}
+    return {path: line for path, line in found.items() if line.text}

@@ -1,0 +1,1 @@
+"""Looking after tables at rest: packing, purging, checking. Stands on `applying`."""
