@@ -13,9 +13,9 @@ from pathlib import Path
 # Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.applying.members import DIMENSIONS
+from etl_lib.applying.plan import record_plan
 from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
-from etl_lib.deciding.bookkeeping import nothing_new, record_plan
+from etl_lib.deciding.bookkeeping import nothing_new
 from etl_lib.deciding.gates import pass_gates
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.session import temporary_settings
@@ -33,7 +33,7 @@ from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.damaged import stage_readable
 from etl_lib.sources.intake import DATASETS, files_to_read
 from etl_lib.sources.pulling import pull_sources
-from etl_lib.tables.schemas import DIM_ORDER, ORDER_TABLES
+from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, ORDER_TABLES
 
 ORDERS = Job("orders", ORDER_TABLES, print_orders_summary)
 

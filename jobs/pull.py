@@ -21,11 +21,10 @@ from etl_lib.settings.config import Settings
 from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.pull_report import print_summary
-from etl_lib.sources.pulling import pull_sources
+from etl_lib.sources.pulling import print_pulls_summary, pull_sources
 from etl_lib.tables.ledger import DONE
 
-PULL = Job("pull", (), print_summary)
+PULL = Job("pull", (), print_pulls_summary)
 
 
 def pull(argv: Sequence[str]) -> None:

@@ -27,7 +27,6 @@ from etl_lib.applying.quarantine_report import print_entries, print_summary, pri
 from etl_lib.applying.steps import apply_batch, finish_interrupted
 from etl_lib.deciding.bookkeeping import nothing_new, nothing_read
 from etl_lib.deciding.gates import pass_gates
-from etl_lib.deciding.stage import REPLAY_JOB
 from etl_lib.process.session import open_session
 from etl_lib.run.command import run_command
 from etl_lib.run.run import Job, Run, open_run, step
@@ -36,6 +35,7 @@ from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
 from etl_lib.settings.rules import RuleBook
 from etl_lib.tables.ledger import DONE
+from etl_lib.tables.run_manifest import REPLAY_JOB
 from etl_lib.tables.schemas import ORDER_TABLES
 from etl_lib.tables.warehouse import Warehouse
 

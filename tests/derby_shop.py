@@ -9,7 +9,8 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
-from etl_lib.sources.jdbc import Checkpoint, Database, changed_rows
+from etl_lib.sources.jdbc import Checkpoint, changed_rows
+from etl_lib.sources.jdbc_database import Database
 
 DRIVER = "org.apache.derby.iapi.jdbc.AutoloadedDriver"
 NUMBERS = count(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -9,10 +10,14 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from rich.console import Console
 
+from etl_lib.deciding.bookkeeping import MOVED_TABLES, batch_metrics
 from etl_lib.deciding.counts import Batch
+from etl_lib.deciding.missing_members import missing_counts
 from etl_lib.process.streams import console_on, printable
 from etl_lib.run.metrics import Metrics
 from etl_lib.run.report import MEANINGS, print_input, print_warnings
+from etl_lib.run.run import Run
+from etl_lib.tables.ledger import PLANNED, RunEntry, write_run
 from etl_lib.tables.merge import dates_literal
 from etl_lib.tables.schemas import DIM_ORDER, FACT_SALES, Table
 
@@ -109,3 +114,14 @@ def _print_dates(batch: Batch, console: Console, most: int = 31) -> None:
         console.print(f"  {day}  {told}")
     if len(batch.dates) > most:
         console.print(f"  ... and {len(batch.dates) - most} more up to {max(batch.dates)}")
+
+
+def record_plan(run: Run, batch: Batch) -> None:
+    """Enter the run as a plan that waits for `--apply`."""
+    versions = run.warehouse.versions(MOVED_TABLES)
+    rows, inferred = run.warehouse.rows(MOVED_TABLES), missing_counts(batch)
+    run.metrics.tell_input(batch_metrics(batch, rows), run.manifest)
+    run.metrics.status, run.metrics.inferred = PLANNED, inferred
+    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
+    if not run.arguments.as_json:
+        print_plan(batch, run.settings.samples, sys.stdout, run.metrics)

@@ -9,12 +9,11 @@ from pyspark.sql import functions as F
 
 from etl_lib.deciding.counts import Counted
 from etl_lib.deciding.stage import Stage
+from etl_lib.settings.quarantine_arguments import DISCARDED, NEW, REPLAYED
 from etl_lib.settings.rules import STRUCTURAL, Rule
 from etl_lib.sources.landing import WHOLE
 from etl_lib.tables.merge import insert_all, inserting, merge
 from etl_lib.tables.schemas import QUARANTINE
-
-NEW, REPLAYED, DISCARDED = "new", "replayed", "discarded"
 
 _SETTLED = f"(t.status = '{DISCARDED}' OR t.payload IS NOT NULL)"
 """No retry opens these again: nobody wants the record, or an edited one has taken its place."""

@@ -14,15 +14,15 @@ from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from etl_lib.applying.quarantine import DISCARDED, NEW
 from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.staging import stage_records
 from etl_lib.process.errors import ConfigError, LakehouseError
+from etl_lib.reading.texts import is_blank
 from etl_lib.run.metrics import Metrics
 from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Scope
-from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, not_replayable
-from etl_lib.sources.landing import WHOLE, is_blank
+from etl_lib.settings.quarantine_arguments import DISCARDED, NEW, REPLAYABLE, Selection, not_replayable
+from etl_lib.sources.landing import WHOLE
 from etl_lib.tables.ledger import DONE, RunEntry, write_run
 from etl_lib.tables.merge import merge
 from etl_lib.tables.schemas import ETL_FILES, PUBLISHED_TABLES, QUARANTINE

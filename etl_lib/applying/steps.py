@@ -14,18 +14,19 @@ from functools import partial
 import structlog
 
 from etl_lib.applying.daily_sales import apply_daily_sales, touched_dates
-from etl_lib.applying.members import DIMENSIONS, apply_members, missing_counts
+from etl_lib.applying.members import apply_members
 from etl_lib.applying.orders import apply_dim_order, apply_fact_sales
 from etl_lib.applying.quarantine import apply_quarantine, settle_replays
-from etl_lib.deciding.bookkeeping import MOVED_TABLES, all_rule_results
+from etl_lib.deciding.bookkeeping import MOVED_TABLES, all_rule_results, batch_metrics
 from etl_lib.deciding.counts import Batch, count_batch
 from etl_lib.deciding.gates import limited_datasets, quality_problem
-from etl_lib.deciding.stage import Manifest, Stage, all_closed, read_manifest, unfinished
-from etl_lib.process.concurrently import together
+from etl_lib.deciding.missing_members import missing_counts
+from etl_lib.deciding.stage import Stage
+from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import ConflictError, PlanError
 from etl_lib.process.session import temporary_settings
 from etl_lib.process.tuning import INTERPRETED, MERGED_FROM_VALUES
-from etl_lib.run.metrics import Metrics, batch_metrics, table_metrics
+from etl_lib.run.metrics import Metrics, table_metrics
 from etl_lib.run.report import write_metrics
 from etl_lib.run.restore import finish_restores, unfinished_restores
 from etl_lib.run.run import Run, step
@@ -41,7 +42,9 @@ from etl_lib.tables.ledger import (
     tables_left,
     write_run,
 )
-from etl_lib.tables.schemas import ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
+from etl_lib.tables.open_runs import all_closed, read_manifest, unfinished
+from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.schemas import DIMENSIONS, ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +70,7 @@ def finish_interrupted(run: Run) -> None:
     with temporary_settings(run.spark, INTERPRETED):
         if nothing_cut_off(run):
             return
-    found = together(restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse))
+    found = concurrently(restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse))
     if found["restores"]:
         finish_restores(run)
     for manifest in unfinished(run.warehouse) if found["restores"] else found["runs"]:
@@ -143,7 +146,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *,
             _refuse_if_overtaken(run, manifest, batch)
         rows_before = rows_at(warehouse, manifest.versions, run.ledger.tables)
     with temporary_settings(run.spark, MERGED_FROM_VALUES if batch.stage.is_held else {}):
-        found = together(
+        found = concurrently(
             orders=partial(_apply_orders, batch),
             rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules),
             **{dataset: partial(_apply_members, batch, dataset, is_retry=is_retry) for dataset in DIMENSIONS},

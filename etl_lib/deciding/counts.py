@@ -13,12 +13,14 @@ from typing import Protocol
 from pyspark.sql import DataFrame, Row, Window
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.drift import DECLARED, Found, by_kind, changed_types, lost_fields, undeclared, values_given
+from etl_lib.deciding.drift import DECLARED, by_kind, changed_types, lost_fields, undeclared, values_given
 from etl_lib.deciding.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, is_point_zero, unlike_ids
 from etl_lib.deciding.outcomes import APPLIED, OUTCOMES
-from etl_lib.deciding.stage import BLANK, FILE, NO_RECORDS, LoadedFile, Stage
-from etl_lib.process.concurrently import together
+from etl_lib.deciding.stage import BLANK, FILE, NO_RECORDS, Stage
+from etl_lib.process.concurrently import concurrently
+from etl_lib.run.metrics import Drift
 from etl_lib.settings.config import Settings
+from etl_lib.tables.run_manifest import LoadedFile
 from etl_lib.tables.samples import Sampled, in_buckets, sampled
 from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
 
@@ -177,7 +179,7 @@ def count_batch(stage: Stage, settings: Settings) -> Batch:
     for dataset, counts in datasets.items():
         counts.conflicts = keys.pop((dataset, _CONFLICT), Sampled(0, [])).rows
         counts.conflict_keys = sorted(row["key"] for row in rows["conflicts"] if row["dataset"] == dataset)
-    found = together(
+    found = concurrently(
         unlike=lambda: _unlike_ids(stage, datasets, settings.samples),
         drift=lambda: count_drift(stage, datasets, settings, has_undeclared=drifted),
     )
@@ -268,7 +270,7 @@ def count_drift(
         counts.lost_fields = lost_fields(stage, dataset, counts.outcomes, counts.given, settings.drift)
 
 
-def drift_of(batch: Counted) -> Found:
+def drift_of(batch: Counted) -> Drift:
     """The drift of a batch by dataset, kind and name, of the datasets that drifted."""
     found = {
         dataset: by_kind(dataset, counts.unknown_fields, counts.changed_types, counts.lost_fields)

@@ -19,22 +19,13 @@ from etl_lib.reading.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS
 from etl_lib.reading.event_records import PAY_COLUMNS, VIEW_SHAPE
 from etl_lib.reading.order_records import ORDER_SHAPE
 from etl_lib.reading.strict_json import JsonShape
-from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy
+from etl_lib.settings.config import DriftKind, DriftPolicies
 from etl_lib.settings.rules import STRUCTURAL
 
 NAMES_SHOWN = 100
 """So many undeclared names of a run are counted: those in another case first, then the most frequent."""
 
-MEANINGS: dict[DriftKind, str] = {
-    "new_field": "fields that no table has",
-    "lost_field": "fields that no record has",
-    "changed_type": "fields of another type, their records rejected",
-    "changed_case": "fields in another case, read in CSV alone",
-}
-
 Names = Mapping[str, int]
-Found = Mapping[str, Mapping[str, Names]]
-"""The records (of CSV: the files) with each name, by dataset and kind; without what did not drift."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +147,3 @@ def by_kind(dataset: str, unknown: Names, types: Names, lost: Names) -> dict[str
         "changed_case": {name: n for name, n in unknown.items() if name.lower() in lower},
     }
     return {kind: dict(sorted(names.items())) for kind, names in kinds.items() if names}
-
-
-def drift_told(found: Found, policies: DriftPolicies, *policy: DriftPolicy) -> list[str]:
-    """A sentence for each dataset and kind that has drifted and has one of these policies."""
-    return [
-        f"{dataset}, {meaning}: " + ", ".join(f"{name} ({n})" for name, n in kinds[kind].items())
-        for dataset, kinds in found.items()
-        for kind, meaning in MEANINGS.items()
-        if kind in kinds and getattr(policies, kind) in policy
-    ]

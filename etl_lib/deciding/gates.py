@@ -8,10 +8,10 @@ import structlog
 
 from etl_lib.deciding.bookkeeping import record_failure
 from etl_lib.deciding.counts import Batch, Counted, DatasetCounts, drift_of
-from etl_lib.deciding.drift import drift_told
-from etl_lib.deciding.stage import Manifest
 from etl_lib.process.errors import AccountingError, QualityGateError
+from etl_lib.run.report import drift_told
 from etl_lib.run.run import Run
+from etl_lib.tables.run_manifest import Manifest
 
 log = structlog.get_logger(__name__)
 

@@ -3,35 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import reduce
 from operator import and_
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.reading.texts import is_blank
+from etl_lib.settings.arguments import EVERYTHING, Window
 from etl_lib.settings.rules import Rule
-from etl_lib.sources.landing import is_blank
-
-
-@dataclass(frozen=True)
-class Window:
-    """`since <= version_at < until`, each an ISO 8601 time or None for no bound."""
-
-    since: str | None = None
-    until: str | None = None
-
-    def holds(self, version_at: Column) -> Column:
-        """Whether a time lies in the window."""
-        inside = F.lit(True)
-        if self.since is not None:
-            inside = inside & (version_at >= F.lit(self.since).cast("timestamp"))
-        if self.until is not None:
-            inside = inside & (version_at < F.lit(self.until).cast("timestamp"))
-        return inside
-
-
-EVERYTHING = Window()
 
 _BETWEEN = "\x00"
 """Between the names of rules; no name has it."""
@@ -70,8 +50,18 @@ def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTH
     outcome = (
         F.when(blank, "blank")
         .when(could_not_parse | refused | incomplete, "rejected")
-        .when(~window.holds(F.col("version_at")), "out_of_window")
+        .when(~is_within(window, F.col("version_at")), "out_of_window")
     )
     # What could not be parsed has no key to compete or to be shown with.
     key = F.when(~could_not_parse, F.col("key"))
     return judged.withColumns({"broken_rules": broken, "outcome": outcome, "key": key})
+
+
+def is_within(window: Window, version_at: Column) -> Column:
+    """Whether a time lies in a window."""
+    inside = F.lit(True)
+    if window.since is not None:
+        inside = inside & (version_at >= F.lit(window.since).cast("timestamp"))
+    if window.until is not None:
+        inside = inside & (version_at < F.lit(window.until).cast("timestamp"))
+    return inside

@@ -8,8 +8,8 @@ one row with the run's manifest.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from functools import cached_property, reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -17,66 +17,15 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
 from etl_lib.deciding.outcomes import APPLIED
-from etl_lib.process.errors import PlanError
 from etl_lib.sources.landing import LandingFile
-from etl_lib.tables.schemas import ETL_RUNS, ETL_STAGE, Table
-from etl_lib.tables.values_frame import held, local_rows
+from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.schemas import ETL_STAGE, Table
+from etl_lib.tables.values_frame import held, values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 FILE, MANIFEST, BLANK, HEADER = "file", "manifest", "blank", "header"
-REPLAY_JOB = "quarantine"
-"""The job whose stages hold entries of the quarantine instead of the records of files."""
 NO_RECORDS = (FILE, MANIFEST, BLANK, HEADER)
 """The outcomes of staged rows that are no input records."""
-_OPEN = "applying"
-"""The status of an entry in etl_runs whose run or restore was begun and not ended."""
-
-
-@dataclass(frozen=True)
-class SetAside:
-    """A version of a landing file that could not be read, and why; `modified_at` in microseconds since the epoch."""
-
-    dataset: str
-    path: str
-    size: int
-    modified_at: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class LoadedFile:
-    """A version of a landing file with the number of its records and the first and last version of an order among
-    them; times in microseconds since the epoch.
-    """
-
-    dataset: str
-    path: str
-    size: int
-    modified_at: int
-    records: int
-    min_version_at: int | None
-    max_version_at: int | None
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What finishing a run needs to know of its start."""
-
-    run_id: str
-    job: str
-    arguments: tuple[str, ...]
-    started_at: str
-    is_plan: bool
-    """A plan waits for `--apply`; any other stage is finished by the next run."""
-    versions: Mapping[str, int] = field(default_factory=dict)
-    """The versions of PUBLISHED_TABLES that the run was staged against: what to go back to, to undo it."""
-    set_aside: tuple[SetAside, ...] = ()
-    """The files that wait, because they cannot be read as they are."""
-
-    @property
-    def is_replay(self) -> bool:
-        """Whether the records come from the quarantine and not from files."""
-        return self.job == REPLAY_JOB
 
 
 @dataclass(frozen=True)
@@ -137,7 +86,7 @@ def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, r
     """One row a file that was read, also for a file without any record."""
     values = [(run_id, dataset, FILE, file.path, file.size, file.modified_at) for file in files]
     columns = "run_id STRING, dataset STRING, outcome STRING, source_file STRING, source_size BIGINT, micros BIGINT"
-    rows = local_rows(spark, values, columns)
+    rows = values_frame(spark, values, columns)
     return stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")), ETL_STAGE)
 
 
@@ -145,51 +94,9 @@ def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFr
     """Write all parts and the manifest in one commit."""
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"
-    head = stage_columns(local_rows(warehouse.spark, [row], columns), ETL_STAGE)
+    head = stage_columns(values_frame(warehouse.spark, [row], columns), ETL_STAGE)
     warehouse.append(ETL_STAGE, reduce(DataFrame.unionByName, parts, head))
     return Stage(warehouse, manifest.run_id)
-
-
-def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
-    """The manifest of a staged run; PlanError when nothing is staged under that id."""
-    found = Stage(warehouse, run_id).rows.where(F.col("dataset") == "run").select("raw").collect()
-    if not found:
-        raise PlanError(f"there is no plan {run_id}: `--plan` prints the run id that `--apply` takes")
-    return _manifest(found[0]["raw"])
-
-
-def all_closed(warehouse: Warehouse) -> bool:
-    """Whether every staged run and every restore has an entry that is no longer open.
-
-    One small query; what is not complete is then looked at by `unfinished` and others.
-    """
-    entries = warehouse.read(ETL_RUNS).select("run_id", "status")
-    staged = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", F.lit(None).cast("string"))
-    rows = entries.union(staged).collect()
-    closed = {row["run_id"] for row in rows if row["status"] not in (None, _OPEN)}
-    return closed == {row["run_id"] for row in rows}
-
-
-def unfinished(warehouse: Warehouse) -> list[Manifest]:
-    """The staged runs, oldest first, that were cut off while they were to be applied."""
-    runs = warehouse.read(ETL_RUNS).select("run_id", "status", "versions_before")
-    of_run = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", "raw")
-    # A run has no entry until it is complete; a plan has one that says so while it is applied.
-    open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit(_OPEN)) == _OPEN)
-    cut_off = []
-    for row in open_runs.collect():
-        manifest = _manifest(row["raw"])
-        if row["status"] is not None:  # a plan is applied to what is there then
-            cut_off.append(replace(manifest, versions=dict(row["versions_before"])))
-        elif not manifest.is_plan:
-            cut_off.append(manifest)
-    return sorted(cut_off, key=lambda manifest: (manifest.started_at, manifest.run_id))
-
-
-def _manifest(text: str) -> Manifest:
-    fields = json.loads(text)
-    set_aside = tuple(SetAside(**file) for file in fields.pop("set_aside", ()))
-    return Manifest(**{**fields, "arguments": tuple(fields["arguments"])}, set_aside=set_aside)
 
 
 def _record(dataset: str) -> Column:

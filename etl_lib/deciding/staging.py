@@ -10,24 +10,25 @@ from itertools import chain
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
 
-from etl_lib.applying.members import DIMENSIONS
 from etl_lib.deciding.counts import Batch, count_batch
-from etl_lib.deciding.judge import EVERYTHING, judge
+from etl_lib.deciding.judge import judge
 from etl_lib.deciding.outcomes import compare, known
 from etl_lib.deciding.stage import file_rows, kept_text, staged, write_stage
 from etl_lib.deciding.winners import winners
-from etl_lib.process.concurrently import together
+from etl_lib.process.concurrently import concurrently
 from etl_lib.process.tuning import is_read_once
 from etl_lib.reading.csv_files import check_headers, read_csv_records
 from etl_lib.reading.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
+from etl_lib.reading.first_line import FirstLine, first_lines
 from etl_lib.reading.json_files import read_json_records
 from etl_lib.reading.order_records import parse_orders
+from etl_lib.reading.texts import is_blank
 from etl_lib.run.run import Run
-from etl_lib.settings.arguments import Scope
-from etl_lib.sources.landing import FirstLine, LandingFile, first_lines, is_blank
-from etl_lib.tables.ledger import not_loaded
+from etl_lib.settings.arguments import EVERYTHING, Scope
+from etl_lib.sources.intake import not_loaded
+from etl_lib.sources.landing import LandingFile
 from etl_lib.tables.observed import records_read, size_columns, size_read
-from etl_lib.tables.schemas import DIM_ORDER, PUBLISHED_TABLES
+from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, PUBLISHED_TABLES
 
 TABLES = {"orders": DIM_ORDER, **DIMENSIONS}
 CSV = {"users": (USER_COLUMNS, parse_users), "products": (PRODUCT_COLUMNS, parse_products)}
@@ -61,7 +62,7 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
         observed = records.observe(counted[dataset], _record_count(records), *size_columns())
         return staged(_outcomes(run, scope, dataset, observed), dataset, run.run_id)
 
-    parts = together(
+    parts = concurrently(
         versions=partial(run.warehouse.versions, PUBLISHED_TABLES),
         **{dataset: partial(part, dataset, records) for dataset, records in read.items()},
     )

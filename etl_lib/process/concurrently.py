@@ -12,7 +12,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 
-def together(**steps: Callable[[], Any]) -> dict[str, Any]:
+def concurrently(**steps: Callable[[], Any]) -> dict[str, Any]:
     """Take all steps at once and give their results by name.
 
     An error is raised when all have ended: that of the first step that failed. The others are logged.

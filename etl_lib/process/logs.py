@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from etl_lib.process.secrets import redact, redacted
+from etl_lib.process.redaction import redact, redacted
 from etl_lib.process.streams import log_stream
 
 

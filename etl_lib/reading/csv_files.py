@@ -21,11 +21,12 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import SchemaError
+from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.texts import MARK, decoded
 from etl_lib.reading.whole_files import RECORD_COLUMNS
 from etl_lib.settings.rules import STRUCTURAL
-from etl_lib.sources.landing import WHOLE, FirstLine, LandingFile, read_text
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.sources.landing import WHOLE, LandingFile, read_text
+from etl_lib.tables.values_frame import values_frame
 
 register_pickle_by_value(sys.modules[__name__])
 
@@ -115,7 +116,7 @@ def read_csv_records(spark: SparkSession, files: Sequence[LandingFile], columns:
     names = list(columns)
     fields = ", ".join(f"`{name}`: STRING" for name in names)
     if not files:
-        return local_rows(spark, [], f"{RECORD_COLUMNS}, given STRUCT<{fields}>")
+        return values_frame(spark, [], f"{RECORD_COLUMNS}, given STRUCT<{fields}>")
 
     def parse(batches: Iterable[pa.RecordBatch]) -> Iterable[pa.RecordBatch]:
         for batch in batches:

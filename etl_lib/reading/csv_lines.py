@@ -14,8 +14,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.reading.csv_files import Header, read_headers
-from etl_lib.reading.texts import MARK
-from etl_lib.sources.landing import FirstLine, LandingFile, first_lines, is_blank
+from etl_lib.reading.first_line import FirstLine, first_lines
+from etl_lib.reading.texts import MARK, is_blank
+from etl_lib.sources.landing import LandingFile
 
 # Possessive, so that a long field costs no stack.
 _FIELD = r'(?:"[^"]*+(?:""[^"]*+)*+"|(?:[^",][^,]*+)?+)'

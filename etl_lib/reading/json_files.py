@@ -15,10 +15,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pyspark.cloudpickle import register_pickle_by_value
 from pyspark.sql import DataFrame, SparkSession
 
+from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.texts import MARK, is_cut_object, is_one_object
 from etl_lib.reading.whole_files import Record, plain_lines, read_records
 from etl_lib.settings.config import Layout
-from etl_lib.sources.landing import FirstLine, LandingFile
+from etl_lib.sources.landing import LandingFile
 
 # Executors need not have this package: the functions that run there travel with the query.
 register_pickle_by_value(sys.modules[__name__])

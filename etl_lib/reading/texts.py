@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from typing import Literal
 
 from pyspark.cloudpickle import register_pickle_by_value
+from pyspark.sql import Column
+from pyspark.sql import functions as F
 
 # Executors need not have this package: the functions that run there travel with the query.
 register_pickle_by_value(sys.modules[__name__])
@@ -108,3 +110,9 @@ def _is_value(line: str) -> bool:
 def _decoder() -> json.JSONDecoder:
     # Not made once for all: it could not travel with the query.
     return json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+
+
+def is_blank(text: Column) -> Column:
+    """Whether a line has nothing but JSON's white space."""
+    # Trimming on the right, too, would take nine times the text in memory.
+    return F.ltrim(text, F.lit(" \t\r\n\ufeff")) == ""

@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.reading.texts import decoded, encoding_of, lines_of
 from etl_lib.sources.landing import FILE_COLUMNS, WHOLE, LandingFile, read_text
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 
 # Executors need not have this package: the functions that run there travel with the query.
 register_pickle_by_value(sys.modules[__name__])
@@ -43,7 +43,7 @@ def read_records(
     """
     parts = [read_text(spark, lines).withColumn("read_error", F.lit(None).cast("string"))] if lines else []
     parts += [_read_whole(spark, whole, split)] if whole else []
-    return reduce(DataFrame.unionByName, parts) if parts else local_rows(spark, [], RECORD_COLUMNS)
+    return reduce(DataFrame.unionByName, parts) if parts else values_frame(spark, [], RECORD_COLUMNS)
 
 
 def _read_whole(spark: SparkSession, files: Sequence[LandingFile], split: Split) -> DataFrame:

@@ -7,16 +7,14 @@ one without a default never is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 
-from etl_lib.deciding.counts import Batch, DatasetCounts, drift_of
-from etl_lib.deciding.drift import Found
-from etl_lib.deciding.outcomes import OUTCOMES
-from etl_lib.deciding.stage import Manifest, SetAside
-from etl_lib.tables.schemas import DIM_PRODUCT, DIM_USER
+from etl_lib.tables.run_manifest import Manifest, SetAside
 
 Counts = Mapping[str, int]
+Drift = Mapping[str, Mapping[str, Counts]]
+"""The records (of CSV: the files) with each name, by dataset and kind; without what did not drift."""
 
 
 class Part:
@@ -58,7 +56,7 @@ class OrderMetrics(Part):
     conflicts: int
     conflict_orders: Sequence[str]
     datasets: Mapping[str, DatasetMetrics]
-    drift: Found
+    drift: Drift
     warnings: Sequence[str]
     dates: Sequence[str]
 
@@ -80,7 +78,7 @@ class EventMetrics(Part):
     blank_lines: int
     repeated_headers: int
     datasets: Mapping[str, DatasetMetrics]
-    drift: Found
+    drift: Drift
     warnings: Sequence[str] | None = None
     """None until the weeks are judged."""
 
@@ -219,40 +217,19 @@ class Metrics:
     message: str | None = None
     duration_s: float | None = None
 
+    @property
+    def outcomes(self) -> Counts:
+        """The records by outcome; empty for a run that read none."""
+        return self.batch.outcomes if self.batch else {}
+
+    @property
+    def text(self) -> str:
+        """All that is told, as the ledger keeps it: one JSON object, in ASCII."""
+        return as_json(self, ensure_ascii=True)
+
     def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: Manifest) -> None:
         """What was read, and which files could not be."""
         self.batch, self.set_aside = batch, manifest.set_aside
-
-
-def batch_metrics(batch: Batch, rows: Counts) -> OrderMetrics:
-    """The numbers of a batch; `rows` are those of the tables by name."""
-    orders = batch.of("orders")
-    return OrderMetrics(
-        input_orders=orders.records,
-        blank_lines=orders.blank,
-        valid_orders=orders.records - orders.outcomes["rejected"],
-        deduped_orders=orders.winners,
-        items=orders.items,
-        dim_user=rows.get(DIM_USER.name),
-        dim_product=rows.get(DIM_PRODUCT.name),
-        outcomes={name: orders.outcomes[name] for name in OUTCOMES},
-        conflicts=orders.conflicts,
-        conflict_orders=orders.conflict_keys,
-        datasets={name: dataset_metrics(counts, OUTCOMES) for name, counts in sorted(batch.datasets.items())},
-        drift=drift_of(batch),
-        warnings=[found.told() for found in batch.unlike_ids],
-        dates=[day.isoformat() for day in sorted(batch.dates)],
-    )
-
-
-def dataset_metrics(counts: DatasetCounts, outcomes: Iterable[str]) -> DatasetMetrics:
-    """The numbers of one dataset."""
-    return DatasetMetrics(
-        counts.records,
-        {outcome: counts.outcomes[outcome] for outcome in outcomes},
-        dict(sorted(counts.rules.items())),
-        dict(sorted(counts.unknown_fields.items())),
-    )
 
 
 def table_metrics(rows_before: Counts, rows: Counts, before: Counts, after: Counts) -> dict[str, TableMetrics]:
@@ -277,11 +254,6 @@ def values_by_key(metrics: object) -> dict[str, object]:
         elif value != (one.default if one.default_factory is MISSING else one.default_factory()):
             found[one.name] = value
     return found
-
-
-def set_aside_from(text: str) -> list[SetAside]:
-    """The files in `set_aside` of a run."""
-    return [SetAside(**file) for file in json.loads(text)]
 
 
 def restore_from(text: str) -> Restore:

@@ -10,11 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as Grid
 
-from etl_lib.deciding.drift import Found, drift_told
 from etl_lib.process.output import write_text
 from etl_lib.process.streams import console_on, printable
-from etl_lib.run.metrics import DatasetMetrics, Metrics, OrderMetrics, PullMetrics, as_json
-from etl_lib.settings.config import Settings
+from etl_lib.run.metrics import DatasetMetrics, Drift, Metrics, OrderMetrics, PullMetrics, as_json
+from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, Settings
 
 log = structlog.get_logger(__name__)
 
@@ -28,6 +27,14 @@ MEANINGS = {
     "superseded": "a better version is in the same batch",
     "out_of_window": "outside --since/--until",
     "rejected": "in quarantine",
+}
+
+
+DRIFT_MEANINGS: dict[DriftKind, str] = {
+    "new_field": "fields that no table has",
+    "lost_field": "fields that no record has",
+    "changed_type": "fields of another type, their records rejected",
+    "changed_case": "fields in another case, read in CSV alone",
 }
 
 
@@ -122,7 +129,7 @@ def print_grids(metrics: Metrics, datasets: Datasets, meanings: Mapping[str, str
             console.print(grid)
 
 
-def print_closing(metrics: Metrics, found: Found, settings: Settings, console: Console) -> None:
+def print_closing(metrics: Metrics, found: Drift, settings: Settings, console: Console) -> None:
     """Schema drift, and where everything is."""
     for drift in drift_told(found, settings.drift, "warn", "fail"):
         console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
@@ -134,6 +141,16 @@ def print_places(metrics: Metrics, settings: Settings, console: Console) -> None
     latest, own = metrics_paths(settings.output, metrics.run_id)
     places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
     console.print("\n".join(places), soft_wrap=True, markup=False)
+
+
+def drift_told(found: Drift, policies: DriftPolicies, *policy: DriftPolicy) -> list[str]:
+    """A sentence for each dataset and kind that has drifted and has one of these policies."""
+    return [
+        f"{dataset}, {meaning}: " + ", ".join(f"{name} ({n})" for name, n in kinds[kind].items())
+        for dataset, kinds in found.items()
+        for kind, meaning in DRIFT_MEANINGS.items()
+        if kind in kinds and getattr(policies, kind) in policy
+    ]
 
 
 def _outcome_grid(datasets: Datasets, meanings: Mapping[str, str]) -> Grid:

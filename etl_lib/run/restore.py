@@ -12,15 +12,16 @@ import structlog
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.stage import Manifest, unfinished
 from etl_lib.process.errors import RestoreError
 from etl_lib.process.spark_errors import is_missing_version
 from etl_lib.run.metrics import Metrics, Restore, UndoMetrics, UpkeepMetrics, restore_from
 from etl_lib.run.run import Run, step
 from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, write_run
 from etl_lib.tables.merge import merge
+from etl_lib.tables.open_runs import unfinished
+from etl_lib.tables.run_manifest import Manifest
 from etl_lib.tables.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE, Table
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
@@ -115,7 +116,7 @@ def _mark_undone(warehouse: Warehouse, run_ids: Collection[str], message: str) -
     for manifest in cut_off_runs(warehouse):
         if manifest.run_id in run_ids:
             write_run(warehouse, RunEntry(manifest, UNDONE, Metrics(), manifest.versions, {}, message), again=True)
-    marked = local_rows(warehouse.spark, [(found,) for found in run_ids], "run_id STRING")
+    marked = values_frame(warehouse.spark, [(found,) for found in run_ids], "run_id STRING")
     files = F.array().cast(ETL_RUNS.schema["files"].dataType)
     source = marked.withColumns({"status": F.lit(UNDONE), "message": F.lit(message), "files": files})
     changed = "WHEN MATCHED THEN UPDATE SET t.status = s.status, t.message = s.message, t.files = s.files"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +17,13 @@ from typing import Any, TextIO
 import structlog
 from pyspark.sql import SparkSession
 
-from etl_lib.deciding.stage import Manifest
 from etl_lib.process.errors import DiskFullError, LakehouseError, PlanError, WarehouseBusyError
 from etl_lib.process.faults import reach
-from etl_lib.process.lock import warehouse_lock
-from etl_lib.process.secrets import redacted
+from etl_lib.process.lock import local_folder, warehouse_lock
+from etl_lib.process.redaction import redacted
 from etl_lib.process.session import open_session, temporary_settings
 from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.process.tuning import INTERPRETED
-from etl_lib.run.disks import full_disk_message
 from etl_lib.run.metrics import Metrics
 from etl_lib.run.opening import open_tables
 from etl_lib.run.report import print_json, write_metrics
@@ -30,6 +31,7 @@ from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.tables.ledger import DONE, FAILED, Ledger
+from etl_lib.tables.run_manifest import Manifest
 from etl_lib.tables.schemas import Table
 from etl_lib.tables.warehouse import Warehouse
 
@@ -144,3 +146,18 @@ def _keep(output: str, metrics: Metrics) -> None:
         write_metrics(output, metrics)
     except (OSError, ValueError) as error:
         log.error("the metrics could not be written", output=output, reason=str(error))  # noqa: TRY400 - told in a line
+
+
+def full_disk_message(settings: Settings) -> str:
+    """The local folders that a run writes to, each with the space that its disk has left, and what to do."""
+    scratch = os.environ.get("SPARK_LOCAL_DIRS") or settings.spark.get("spark.local.dir", tempfile.gettempdir())
+    places = {"warehouse": settings.warehouse, "output": settings.output, "Spark's scratch": scratch.split(",")[0]}
+    told = [
+        f"{name} {place} has {shutil.disk_usage(folder).free / 1e6:,.1f} MB free"
+        for name, place in places.items()
+        if (folder := local_folder(place)) is not None and folder.exists()
+    ]
+    return (
+        f"a disk is full: {'; '.join(told)}. Make room and run the same command again: what was not committed is in no "
+        "table, and a run that was staged is finished from its stage"
+    )

@@ -10,7 +10,6 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
-from etl_lib.deciding.judge import EVERYTHING, Window
 from etl_lib.process.errors import ConfigError
 from etl_lib.settings.config import DEFAULT_CONFIG
 
@@ -28,6 +27,17 @@ class Arguments:
     plan: bool
     as_json: bool
     given: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Window:
+    """`since <= version_at < until`, each an ISO 8601 time or None for no bound."""
+
+    since: str | None = None
+    until: str | None = None
+
+
+EVERYTHING = Window()
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from etl_lib.applying.quarantine import DISCARDED, NEW, REPLAYED
 from etl_lib.process.errors import ConfigError
 from etl_lib.settings.arguments import Arguments, Parser, common
 from etl_lib.settings.rules import RuleBook
 
 COMMANDS = ("list", "show", "replay", "discard")
+NEW, REPLAYED, DISCARDED = "new", "replayed", "discarded"
 STATUSES = (NEW, REPLAYED, DISCARDED)
 REPLAYABLE = "orders"
 """The dataset whose records say everything themselves; the others are read again from their files."""

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from pyspark.sql import DataFrame
 
-from etl_lib.sinks.relations import Publish, Relation
+from etl_lib.sinks.relations import Relation
 from etl_lib.tables.merge import dates_literal
+from etl_lib.tables.publishes import Publish
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from etl_lib.process.spark_errors import is_missing_version
 from etl_lib.sinks.changes import Change
 from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.tables.schemas import DIM_ORDER, FACT_SALES, SALES_TABLES
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 MOST_KEYS = 100_000
@@ -108,5 +108,5 @@ def _differing_rows(before: DataFrame, now: DataFrame) -> DataFrame:
 def _local(relation: Relation, snapshot: DataFrame, keys: Collection[object]) -> DataFrame:
     """Keys as a frame that is held in memory and sent to where the rows are."""
     kind = snapshot.schema[relation.group].dataType.simpleString()
-    frame = local_rows(snapshot.sparkSession, [(key,) for key in keys], f"{relation.group} {kind}")
+    frame = values_frame(snapshot.sparkSession, [(key,) for key in keys], f"{relation.group} {kind}")
     return F.broadcast(frame)

@@ -1,8 +1,9 @@
-"""What the sinks that write files through Spark have in common."""
+"""What the sinks that write files have in common: their errors, and the manifest by which Redshift takes files in."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -22,3 +23,12 @@ def sink_errors(what: str) -> Iterator[None]:
             raise
         reason = (str(error).splitlines() or [""])[0]
         raise SinkError(f"{what}: {type(error).__name__}: {reason}") from error
+
+
+def copy_manifest(files: Mapping[str, int]) -> str:
+    """The manifest for a COPY of Parquet: S3 location to size in bytes; each file is mandatory."""
+    entries = [
+        {"url": location, "mandatory": True, "meta": {"content_length": size}}
+        for location, size in sorted(files.items())
+    ]
+    return json.dumps({"entries": entries}, indent=2)

@@ -5,21 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from secrets import token_hex
 
 import structlog
+from pyspark.sql import functions as F
 
+from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import LakehouseError
-from etl_lib.process.secrets import redacted
+from etl_lib.process.redaction import redacted
 from etl_lib.run.metrics import ChangeMetrics, PublishMetrics
 from etl_lib.run.run import Run, step
-from etl_lib.sinks.changes import Change, Changes, Sink
+from etl_lib.sinks.changes import Change, Changes, Shown, Sink
 from etl_lib.sinks.differences import changes_between, everything
-from etl_lib.sinks.publish_basis import why_everything
 from etl_lib.sinks.reconciliation import Books
-from etl_lib.sinks.relations import Publish, SinkError
-from etl_lib.tables.ledger import COMPLETE, DIFFERS, FAILED, PublishEntry, consistent_versions, write_publish
-from etl_lib.tables.schemas import ETL_PUBLISHES, ETL_RUNS, SALES_TABLES
+from etl_lib.sinks.relations import SinkError
+from etl_lib.tables.ledger import FAILED, consistent_versions
+from etl_lib.tables.publishes import COMPLETE, DIFFERS, Publish, PublishEntry, publish_of, write_publish
+from etl_lib.tables.schemas import ETL_PUBLISHES, ETL_RUNS, SALES_TABLES, Table
 from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
@@ -186,3 +189,35 @@ def _told_differences(differences: Sequence[str]) -> str:
     more = len(differences) - TOLD_DIFFERENCES
     listed = "; ".join(differences[:TOLD_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
     return f"what it shows differs from the tables; its next publish brings everything: {listed}"
+
+
+def why_everything(warehouse: Warehouse, sink: Sink, shown: Shown | None) -> str | None:
+    """Why everything has to be published; None when what changed since then is enough.
+
+    Only a publish that the ledger of this warehouse knows as a complete one counts: the versions that a sink names may
+    be those of another warehouse, or of tables that have been made anew.
+    """
+    if shown is None:
+        return "the sink shows no publish yet"
+    is_kept = bool(warehouse.present([ETL_PUBLISHES]))
+    entry = publish_of(warehouse, sink.name, sink.address, shown.publish_id) if is_kept else None
+    if entry is None or entry["status"] == FAILED or dict(entry["versions"]) != dict(shown.versions):
+        return f"the ledger does not know the publish {shown.publish_id}, which the sink shows, as a complete one"
+    if entry["status"] == DIFFERS:
+        return "the sink differed from the tables after its last publish"
+    if shown.versions.keys() != {table.name for table in SALES_TABLES}:
+        return "the sink shows other tables"
+    if remade := _made_since(warehouse, entry["started_micros"]):
+        return f"made anew since its last publish: {', '.join(remade)}"
+    return None
+
+
+def _made_since(warehouse: Warehouse, micros: int) -> list[str]:
+    """The tables that were made later than this: their versions are not those that a sink shows."""
+
+    def made(table: Table) -> int:
+        detail = warehouse.spark.sql(f"DESCRIBE DETAIL {warehouse.name(table)}")
+        return int(detail.select(F.unix_micros("createdAt")).collect()[0][0])
+
+    found = concurrently(**{table.name: partial(made, table) for table in SALES_TABLES})
+    return [name for name, at in found.items() if at > micros]

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyspark.sql import functions as F
 
-from etl_lib.process.concurrently import together
+from etl_lib.process.concurrently import concurrently
 from etl_lib.sinks.changes import Sink
 from etl_lib.sinks.relations import RELATIONS
 from etl_lib.tables.schemas import FACT_SALES, SALES_TABLES
@@ -36,7 +36,7 @@ class Books:
 
     def _tables_say(self) -> tuple[Mapping[str, int], Sums]:
         if self._found is None:
-            counts = together(sums=self._sum, **{one.name: self._counting(one.name) for one in RELATIONS})
+            counts = concurrently(sums=self._sum, **{one.name: self._counting(one.name) for one in RELATIONS})
             sums = counts.pop("sums")
             self._found = counts, sums
         return self._found

@@ -17,13 +17,13 @@ import structlog
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.stage import SetAside
 from etl_lib.process.errors import InputError, LakehouseError
 from etl_lib.process.lock import local_folder
 from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.run.run import Run
 from etl_lib.sources.landing import LandingFile, read_text, vanished_file
 from etl_lib.tables.ledger import set_aside_files
+from etl_lib.tables.run_manifest import SetAside
 
 log = structlog.get_logger(__name__)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial, reduce
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.process.concurrently import together
+from etl_lib.process.concurrently import concurrently
 from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Scope
 from etl_lib.sources.damaged import without_set_aside
 from etl_lib.sources.landing import LandingFile, collected_by, landing_files, unread
-from etl_lib.tables.ledger import loaded_files
+from etl_lib.tables.ledger import known_versions, loaded_files
+from etl_lib.tables.warehouse import Warehouse
 
 DATASETS = ("orders", "users", "products")
 
@@ -31,7 +32,7 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
 
     if not locations:
         return {}
-    listings = together(**{name: partial(listed, name, location) for name, location in locations.items()})
+    listings = concurrently(**{name: partial(listed, name, location) for name, location in locations.items()})
     files = reduce(DataFrame.unionByName, listings.values())
     found = collected_by(_wanted(scope, files, loaded_files(run.warehouse)), F.col("dataset"))
     without = [name for name in locations if name not in found and name not in run.settings.sources.pulled]
@@ -56,3 +57,12 @@ def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame) -> DataFrame:
         is_older = F.col("max_version_at") < F.lit(scope.window.since).cast("timestamp")
         return unread(files, loaded.where((F.col("dataset") == "orders") & is_older))
     return files
+
+
+def not_loaded(warehouse: Warehouse, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, list[LandingFile]]:
+    """Of the files of each dataset those that no complete run has loaded as they are."""
+    known = known_versions(warehouse, list(files))
+    return {
+        dataset: [file for file in some if (dataset, file.path, file.size, file.modified_at) not in known]
+        for dataset, some in files.items()
+    }

@@ -8,27 +8,17 @@ rules of the orders job; a JSON column with items is taken as it is.
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, partial
 from itertools import pairwise
 
-from pyspark.sql import Column, DataFrame, Observation, SparkSession
+from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
-from pyspark.sql.types import (
-    BooleanType,
-    DataType,
-    DateType,
-    NumericType,
-    StringType,
-    StructType,
-    TimestampNTZType,
-    TimestampType,
-)
+from pyspark.sql.types import DataType, DateType, StructType, TimestampNTZType, TimestampType
 
-from etl_lib.process.errors import LakehouseError, SchemaError
+from etl_lib.process.errors import SchemaError
 from etl_lib.settings.jdbc_settings import (
     ITEM_MEMBERS,
     ORDER_MEMBERS,
@@ -36,47 +26,25 @@ from etl_lib.settings.jdbc_settings import (
     USER_MEMBERS,
     JdbcItems,
     JdbcOrders,
-    JdbcSource,
     JdbcTable,
-    verified_tls,
 )
+from etl_lib.sources.jdbc_database import Database, check_columns, column_of, column_types, quoted, quoted_table
 from etl_lib.sources.pull_folder import Pull, new_pull
-from etl_lib.sources.sql_texts import SESSION_STATEMENTS, sql_position, sql_text
+from etl_lib.sources.sql_texts import sql_position
 from etl_lib.tables.observed import observed
 
-_REASON = re.compile(r"(?:SQL\w*|ClassNotFound)Exception: (.+)")
 _WITH_NULLS = {"ignoreNullFields": "false"}
 _CSV = {"header": "true", "quoteAll": "true", "escape": '"'}
 
 SOURCE = "jdbc"
 
-TEXT, NUMBER, TIME, FLAG = "text", "number", "time", "flag"
-KINDS = {
-    TEXT: (StringType, NumericType),
-    NUMBER: (NumericType, StringType),
-    TIME: (TimestampType, TimestampNTZType, DateType, StringType),
-    FLAG: (BooleanType, NumericType),
-}
-"""What a column may be, by what is read from it."""
 _MOMENTS = (TimestampType, TimestampNTZType, DateType)
-_KIND_OF = {
-    "amount": NUMBER,
-    "qty": NUMBER,
-    "price": NUMBER,
-    "created_at": TIME,
-    "updated_at": TIME,
-    "deleted": FLAG,
-}
 REQUIRED = {"orders": ("order_id", "created_at"), "users": ("user_id",), "products": ("sku",)}
 MEMBERS = {"orders": ORDER_MEMBERS, "users": USER_MEMBERS, "products": PRODUCT_MEMBERS}
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
 """Times of change from EARLIEST on and before LATEST count. A row with another one, or none, is in every pull."""
 _CHANGED_AT = '"changed_at"'
 """What a query calls the time of change, for its conditions: the members are texts."""
-
-
-class SourceError(LakehouseError):
-    """The database cannot be reached or read."""
 
 
 @dataclass(frozen=True)
@@ -105,103 +73,6 @@ class Changed:
 
     rows: DataFrame
     checkpoint: Checkpoint | None
-
-
-class Database:
-    """Tables as Spark sees them through JDBC."""
-
-    def __init__(self, spark: SparkSession, settings: JdbcSource, reveal: Callable[[str], str]) -> None:
-        """Nothing is asked yet."""
-        self._spark = spark
-        self.settings = settings
-        self.name = settings.url.split(":")[1]
-        """As the URL has it: `postgresql`."""
-        self.options = {
-            "url": settings.url,
-            "user": settings.user,
-            "password": reveal(settings.password),
-            "driver": settings.driver,
-            "fetchsize": str(settings.fetch_size),
-            # a time without a zone stays one: the virtual machine's zone has no part in it
-            "preferTimestampNTZ": "true",
-        }
-        if self.name in SESSION_STATEMENTS:
-            self.options["sessionInitStatement"] = SESSION_STATEMENTS[self.name]
-        if self.name == "postgresql" and settings.needs_tls:
-            self.options |= verified_tls(settings.ca_file)
-
-    def address(self, dataset: str) -> str:
-        """The table of a dataset and where it is; without credentials, as the URL has none."""
-        return f"{self.settings.url} {self.table(dataset).table}"
-
-    def table(self, dataset: str) -> JdbcTable:
-        """The settings of a dataset's table."""
-        found: JdbcTable | None = getattr(self.settings, dataset)
-        if found is None:
-            raise SourceError(f"sources.jdbc.{dataset}: missing; name its table")
-        return found
-
-    def ask(self, query: str) -> DataFrame:
-        """The answer to a query, read by one connection."""
-        return self._spark.read.format("jdbc").options(**self.options, query=query).load()
-
-    def read(self, query: str, conditions: Sequence[str]) -> DataFrame:
-        """The rows of a query for which one of the conditions holds, each read by a connection of its own."""
-        options = dict(self.options)
-        url = options.pop("url")
-        return self._spark.read.jdbc(url, f"({query}) found_rows", predicates=list(conditions), properties=options)
-
-    def texts(self, columns: StructType, wanted: Mapping[str, str], owner: str = "") -> list[str]:
-        """What to select as the members of `wanted`, each given its column: the text of each that `columns` has."""
-        types = _types(columns)
-        return [
-            f"{sql_text(self.name, owner + quoted(column), types[column])} AS {quoted(member)}"
-            for member, column in wanted.items()
-            if column in types
-        ]
-
-    def columns(self, table: str) -> StructType:
-        """The columns of a table; SourceError says why there are none."""
-        try:
-            return self.ask(f"SELECT * FROM {quoted_table(table)} WHERE 1 = 0").schema  # noqa: S608 - quoted
-        except Exception as error:  # of Java, of Spark Connect or of Spark
-            reason = next((found[1] for found in map(_REASON.search, str(error).splitlines()) if found), str(error))
-            raise SourceError(
-                f"sources.jdbc: the table {table} cannot be read from {self.settings.url}: {reason}. "
-                "Check address, user, password and the table's name"
-            ) from error
-
-
-def quoted(name: str) -> str:
-    """A name as SQL's standard quotes it."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def quoted_table(name: str) -> str:
-    """A table's name, with its schema if it has one."""
-    return ".".join(map(quoted, name.split(".")))
-
-
-def column_of(table: JdbcTable | JdbcItems, member: str) -> str:
-    """What the column of a member is called."""
-    return table.columns.get(member, member)
-
-
-def check_columns(found: StructType, wanted: Mapping[str, str], required: Sequence[str], table: str) -> list[str]:
-    """What is wrong with the columns of a table: those that are missing, and those of a type that cannot be read.
-
-    `wanted` has the column of each member; a member that is not required may be without one.
-    """
-    types = _types(found)
-    problems = []
-    for member, column in wanted.items():
-        kind = _KIND_OF.get(member, TEXT)
-        if column not in types:
-            if member in required or column != member:
-                problems.append(f"{table}.{column}: missing")
-        elif not isinstance(types[column], KINDS[kind]):
-            problems.append(f"{table}.{column}: expected a {kind}, found {types[column].simpleString()}")
-    return problems
 
 
 def land_changes(
@@ -367,7 +238,7 @@ class _Reading:
     def _item_arrays(self, items: JdbcItems, conditions: Sequence[str]) -> DataFrame:
         """One row an order: `of_order` and `items_of_order`, an array of its items in the order of their position."""
         position = sql_position(
-            self.database.name, f"i.{quoted(items.position)}", _types(self.item_columns)[items.position]
+            self.database.name, f"i.{quoted(items.position)}", column_types(self.item_columns)[items.position]
         )
         selected = [
             *self.database.texts(self.columns, {"of_order": self.key}, "o."),
@@ -385,10 +256,6 @@ class _Reading:
         return lines.groupBy("of_order").agg(in_order["item"].alias("items_of_order"))
 
 
-def _types(columns: StructType) -> dict[str, DataType]:
-    return {field.name: field.dataType for field in columns}
-
-
 def _wanted(table: JdbcTable | JdbcItems, members: Sequence[str]) -> dict[str, str]:
     return {member: column_of(table, member) for member in members}
 
@@ -403,7 +270,7 @@ def _edges(begin: datetime, end: datetime, number: int, unit: timedelta) -> list
 
 def _members(rows: DataFrame, members: Sequence[str]) -> list[Column]:
     """The members of a landing file as texts, NULL where the table has no such column."""
-    types = _types(rows.schema)
+    types = column_types(rows.schema)
     texts = {member: _text(F.col(member), types[member]) for member in members if member in types}
     return [texts.get(member, F.lit(None).cast("string")).alias(member) for member in members]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -22,8 +21,7 @@ from pyspark.sql import functions as F
 from etl_lib.process.errors import ConfigError, InputError
 from etl_lib.process.lock import local_folder
 from etl_lib.process.output import located
-from etl_lib.reading.texts import Encoding, decoded, encoding_of, first_line_of
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 
 # Executors need not have this package: the functions that run there travel with the query.
 register_pickle_by_value(sys.modules[__name__])
@@ -36,13 +34,6 @@ _SPECIAL = re.compile(r"([\\*?\[\]{}])")
 WHOLE = -1
 """The block of a file that was read whole: there `row` is the position itself, counted from 1."""
 
-_FIRST = 65536
-"""Bytes of a first line that are looked at."""
-
-FEW = 32
-"""So many files, at most, are each asked by a query of its own."""
-_SMALL = 4 << 20
-"""So few bytes in several files are read in one scan."""
 
 FILE_COLUMNS = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
 
@@ -59,14 +50,6 @@ class LandingFile:
     def is_hidden(self) -> bool:
         """Whether Spark passes over a file of this name, also where it is asked for by its name."""
         return _is_hidden(self.path)
-
-
-@dataclass(frozen=True)
-class FirstLine:
-    """The first line of a file with something in it, cut at 64 KiB, and the encoding in which it is."""
-
-    text: str
-    encoding: Encoding = "utf-8"
 
 
 def file_columns() -> list[Column]:
@@ -99,7 +82,7 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
         if (found := _listed(spark, path, setting)) is not None:
             return found
     if is_glob:
-        return local_rows(spark, [], FILE_COLUMNS)
+        return values_frame(spark, [], FILE_COLUMNS)
     raise ConfigError(f"{setting}: there is no file or folder {location}")
 
 
@@ -174,7 +157,7 @@ def _hidden_file(location: str) -> LandingFile | None:
 
 def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
     values = [(file.path, file.size, file.modified_at) for file in files]
-    rows = local_rows(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
+    rows = values_frame(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
     return rows.select("source_file", "source_size", F.timestamp_micros("micros").alias("source_modified_at"))
 
 
@@ -260,44 +243,3 @@ def vanished_file(spark: SparkSession, files: Sequence[LandingFile]) -> str | No
         if error.getCondition() == "PATH_NOT_FOUND":
             return (error.getMessageParameters() or {})["path"]
     return None
-
-
-def is_blank(text: Column) -> Column:
-    """Whether a line has nothing but JSON's white space."""
-    # Trimming on the right, too, would take nine times the text in memory.
-    return F.ltrim(text, F.lit(" \t\r\n\ufeff")) == ""
-
-
-def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, FirstLine]:
-    """The first line with something in it of each file (cut at 64 KiB), by path; a blank file is left out.
-
-    Many files, and small ones, are read in one scan; a few large ones are asked one by one, where Spark stops there.
-    """
-    content = F.col("raw").cast("binary")
-
-    def start_of(file: LandingFile) -> bytes | None:
-        lines = read_text(spark, [file], whole=file.is_hidden)
-        rows = lines.where(~is_blank(F.col("raw"))).select(F.substring(content, 1, _FIRST)).head(1)
-        return bytes(rows[0][0]) if rows else None
-
-    def line_of(file: LandingFile, start: bytes) -> FirstLine:
-        encoding = encoding_of(start)
-        if encoding == "utf-16":  # whose lines are none to Spark
-            rows = read_text(spark, [file], whole=True).select(F.substring(content, 1, 2 * _FIRST)).head(1)
-            start = bytes(rows[0][0]) if rows else start
-        text, errors = decoded(start)
-        return FirstLine(first_line_of(text).encode("utf-8", errors).decode("utf-8", "replace"), encoding)
-
-    starts: dict[str, bytes | None] = {}
-    few = list(files)
-    seen = [file for file in files if not file.is_hidden]
-    if len(seen) > FEW or (len(seen) > 1 and sum(file.size for file in seen) <= _SMALL):
-        few = [file for file in files if file.is_hidden]
-        lines = read_text(spark, seen)
-        told = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
-        first = told.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
-        starts = {row["source_file"]: bytes(row["start"]) for row in first.collect()}
-    with ThreadPoolExecutor(4) as pool:
-        starts |= zip((file.path for file in few), pool.map(start_of, few), strict=True)
-    found = {file.path: line_of(file, start) for file in files if (start := starts.get(file.path))}
-    return {path: line for path, line in found.items() if line.text}

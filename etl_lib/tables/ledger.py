@@ -6,21 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from etl_lib import RELEASE
-from etl_lib.deciding.counts import Counted
-from etl_lib.deciding.stage import LoadedFile, Manifest, SetAside
-from etl_lib.run.metrics import Metrics, as_json, set_aside_from
-from etl_lib.settings.rules import STRUCTURAL_OF, Rule
-from etl_lib.sinks.relations import Publish
-from etl_lib.sources.landing import LandingFile
+from etl_lib.tables.run_manifest import LoadedFile, Manifest, SetAside, set_aside_from
 from etl_lib.tables.schemas import (
-    ETL_PUBLISHES,
     ETL_RUNS,
     LOADED_FILE,
     PUBLISHED_TABLES,
@@ -28,7 +22,7 @@ from etl_lib.tables.schemas import (
     SCHEMAS,
     Table,
 )
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -70,13 +64,25 @@ class TableLeft:
     rows: int | None
 
 
+class RunMetrics(Protocol):
+    """What a run tells of itself, as far as the ledger keeps it."""
+
+    @property
+    def outcomes(self) -> Mapping[str, int]:
+        """The records by outcome."""
+
+    @property
+    def text(self) -> str:
+        """All of it, as JSON."""
+
+
 @dataclass(frozen=True)
 class RunEntry:
     """What etl_runs says of a run."""
 
     manifest: Manifest
     status: str
-    metrics: Metrics
+    metrics: RunMetrics
     versions_before: Mapping[str, int]
     versions_after: Mapping[str, int]
     message: str | None = None
@@ -96,8 +102,8 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
         entry.status,
         list(manifest.arguments),
         manifest.started_at,
-        dict(entry.metrics.batch.outcomes) if entry.metrics.batch else {},
-        as_json(entry.metrics, ensure_ascii=True),
+        dict(entry.metrics.outcomes),
+        entry.metrics.text,
         dict(entry.versions_before),
         dict(entry.versions_after),
         entry.message,
@@ -107,7 +113,7 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
         RELEASE,
         SCHEMAS,
     )
-    row = local_rows(warehouse.spark, [values], _WRITTEN).withColumns(
+    row = values_frame(warehouse.spark, [values], _WRITTEN).withColumns(
         {
             "started_at": F.col("started").cast("timestamp"),
             "ended_at": F.current_timestamp(),
@@ -237,7 +243,7 @@ def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, 
     times = [field.name for field in table.schema if isinstance(field.dataType, TimestampType)]
     numbers = dict.fromkeys(times, "BIGINT")
     columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in table.schema)
-    found = local_rows(warehouse.spark, [tuple(map(_in_micros, row)) for row in rows], columns)
+    found = values_frame(warehouse.spark, [tuple(map(_in_micros, row)) for row in rows], columns)
     warehouse.append(table, found.withColumns({name: F.timestamp_micros(name) for name in times}))
 
 
@@ -248,83 +254,12 @@ def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[s
     return {(row[0], row[1], row[2], row[3]) for row in found}
 
 
-def not_loaded(warehouse: Warehouse, files: Mapping[str, Sequence[LandingFile]]) -> dict[str, list[LandingFile]]:
-    """Of the files of each dataset those that no complete run has loaded as they are."""
-    known = known_versions(warehouse, list(files))
-    return {
-        dataset: [file for file in some if (dataset, file.path, file.size, file.modified_at) not in known]
-        for dataset, some in files.items()
-    }
-
-
 def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
     """The file versions that complete runs could not read."""
     told = F.get_json_object("metrics", "$.set_aside").alias("told")
     done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(told)
     texts = done.where(F.col("told") != "[]").distinct().collect()
     return [file for row in texts for file in set_aside_from(row["told"])]
-
-
-def rule_results(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> list[RuleResult]:
-    """Every rule of every dataset that had input, also those that nothing broke."""
-    results = []
-    for dataset, counts in batch.datasets.items():
-        named: list[tuple[str, str, str | None]] = [(name, "reject", None) for name in STRUCTURAL_OF[dataset]]
-        named += [(name, rule.severity, rule.check) for name, rule in rules[dataset].items()]
-        for name, severity, check in named:
-            samples = batch.samples.get((dataset, name), [])
-            results.append(RuleResult(dataset, name, severity, counts.records, counts.rules[name], samples, check))
-    return results
-
-
-COMPLETE, DIFFERS = "complete", "differs"
-
-
-@dataclass(frozen=True)
-class PublishEntry:
-    """What etl_publishes says of a publish; `status` is COMPLETE, DIFFERS (from the tables, when held against them)
-    or FAILED.
-    """
-
-    publish: Publish
-    run_id: str
-    sink: str
-    address: str
-    status: str
-    groups: Mapping[str, int]
-    """The groups that it brought, by table; none of a full publish."""
-    rows: Mapping[str, int]
-    message: str | None
-    ended_at: datetime
-
-
-def write_publish(warehouse: Warehouse, entry: PublishEntry) -> None:
-    """Append the one row of a publish."""
-    publish = entry.publish
-    row = (
-        publish.publish_id,
-        entry.run_id,
-        entry.sink,
-        entry.address,
-        entry.status,
-        publish.is_full,
-        publish.previous,
-        dict(publish.versions),
-        dict(entry.groups),
-        dict(entry.rows),
-        entry.message,
-        publish.published_at,
-        entry.ended_at,
-    )
-    append_values(warehouse, ETL_PUBLISHES, [row])
-
-
-def publish_of(warehouse: Warehouse, sink: str, address: str, publish_id: str) -> Row | None:
-    """The row (status, versions, started_micros) of a publish to this sink; None when the ledger has none."""
-    is_it = (F.col("publish_id") == publish_id) & (F.col("sink") == sink) & (F.col("address") == address)
-    started = F.unix_micros("started_at").alias("started_micros")
-    found = warehouse.read(ETL_PUBLISHES).where(is_it).select("status", "versions", started).collect()
-    return found[0] if found else None
 
 
 def _in_micros(value: Any) -> Any:

@@ -260,3 +260,5 @@ VIEWS = (ETL_FILES, DQ_RESULTS)
 
 SCHEMAS = sha256(repr([(table.name, table.columns, table.partition) for table in ALL_TABLES]).encode()).hexdigest()[:16]
 """Tells these declarations from those of another state of the project."""
+
+DIMENSIONS = {"users": DIM_USER, "products": DIM_PRODUCT}

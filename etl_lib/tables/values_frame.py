@@ -18,7 +18,7 @@ from pyspark.sql.types import StructType
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def local_rows(spark: SparkSession, values: Iterable[Sequence[Any]], columns: str) -> DataFrame:
+def values_frame(spark: SparkSession, values: Iterable[Sequence[Any]], columns: str) -> DataFrame:
     """One row for each of the `values`, which have a value for each of the `columns` (DDL).
 
     What of a text is no character, as of an argument that was not UTF-8, becomes U+FFFD.

@@ -6,7 +6,7 @@ counts as broken. All subjects whose tables are there are asked in one query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -14,16 +14,15 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.applying.daily_sales import daily_sales
-from etl_lib.applying.members import DIMENSIONS
-from etl_lib.deciding.stage import unfinished
 from etl_lib.tables.ledger import APPLYING, DONE
-from etl_lib.tables.samples import Sampled, sample
+from etl_lib.tables.open_runs import unfinished
 from etl_lib.tables.schemas import (
     ALL_TABLES,
     DAILY_SALES,
     DIM_ORDER,
     DIM_PRODUCT,
     DIM_USER,
+    DIMENSIONS,
     ETL_RUNS,
     ETL_STAGE,
     FACT_SALES,
@@ -31,7 +30,7 @@ from etl_lib.tables.schemas import (
     VALUE_PROP_FEATURES,
     Table,
 )
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 DATASETS = ("orders", "users", "products", "prints", "taps", "pays")
@@ -236,7 +235,7 @@ FEATURES = Subject(
 
 def staged_unfinished(warehouse: Warehouse) -> DataFrame:
     """The staged runs that were cut off."""
-    return local_rows(warehouse.spark, [(found.run_id,) for found in unfinished(warehouse)], "run_id STRING")
+    return values_frame(warehouse.spark, [(found.run_id,) for found in unfinished(warehouse)], "run_id STRING")
 
 
 CUT_OFF = Subject(
@@ -284,29 +283,3 @@ SUBJECTS = (
     CUT_OFF,
     RESTORES,
 )
-
-
-def askable(tables: Collection[Table]) -> list[Subject]:
-    """The subjects whose tables are all there."""
-    return [subject for subject in SUBJECTS if all(table in tables for table in subject.needs)]
-
-
-def find_violations(warehouse: Warehouse, subjects: Sequence[Subject], samples: int) -> dict[str, Sampled]:
-    """The rows that break the invariants of the subjects, by their names; those that hold are left out. One query.
-
-    `samples` is how many keys to tell of each.
-    """
-    broken = reduce(DataFrame.unionByName, (_broken(warehouse, subject) for subject in subjects))
-    return {name: found for (name,), found in sorted(sample(broken, ["name"], samples).items())}
-
-
-def _broken(warehouse: Warehouse, subject: Subject) -> DataFrame:
-    """One row for each row and invariant that it breaks: `name` of the invariant and `key` of the row."""
-
-    def name_if_broken(invariant: Invariant) -> Column:
-        holds = F.coalesce(F.expr(invariant.check).cast("boolean"), F.lit(False))
-        return F.when(F.coalesce(F.expr(invariant.of), F.lit(False)) & ~holds, F.lit(invariant.name))
-
-    key = F.concat_ws(" / ", *(F.coalesce(F.col(name).cast("string"), F.lit("NULL")) for name in subject.key))
-    names = F.array_compact(F.array(*(name_if_broken(invariant) for invariant in subject.invariants)))
-    return subject.rows(warehouse).select(key.alias("key"), F.explode(names).alias("name"))

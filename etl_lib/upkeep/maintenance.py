@@ -13,11 +13,11 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.applying.quarantine import DISCARDED, REPLAYED
 from etl_lib.process.errors import ConfigError, InvariantError, LakehouseError, UnfinishedError
 from etl_lib.run.metrics import CheckMetrics
 from etl_lib.run.restore import cut_off_runs
 from etl_lib.run.run import Run, step
+from etl_lib.settings.quarantine_arguments import DISCARDED, REPLAYED
 from etl_lib.tables.ledger import DONE, FAILED, UNDONE, RunEntry, consistent_versions, write_run
 from etl_lib.tables.schemas import (
     ALL_TABLES,
@@ -30,8 +30,9 @@ from etl_lib.tables.schemas import (
     Table,
 )
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import SUBJECTS, askable, find_violations
+from etl_lib.upkeep.invariants import SUBJECTS
 from etl_lib.upkeep.maintenance_report import print_check
+from etl_lib.upkeep.violations import askable, find_violations
 
 log = structlog.get_logger(__name__)
 

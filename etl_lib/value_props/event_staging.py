@@ -15,19 +15,19 @@ from pyspark.sql import functions as F
 
 from etl_lib.deciding.judge import holds_all, judge
 from etl_lib.deciding.stage import BLANK, HEADER, kept_text, stage_columns
-from etl_lib.process.concurrently import together
+from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import ConfigError
 from etl_lib.reading.csv_lines import Layout, by_name, csv_layouts, surplus_columns
 from etl_lib.reading.event_records import DATASETS, PAY_COLUMNS, parse_pays, parse_plain_views, parse_views
 from etl_lib.reading.json_files import split_lines
-from etl_lib.reading.texts import decoded, encoding_of, is_cut_object
+from etl_lib.reading.texts import decoded, encoding_of, is_blank, is_cut_object
 from etl_lib.reading.whole_files import plain_lines, read_records
 from etl_lib.run.run import Run
 from etl_lib.sources.damaged import without_set_aside
-from etl_lib.sources.landing import LandingFile, collected, is_blank, landing_files
+from etl_lib.sources.landing import LandingFile, collected, landing_files
 from etl_lib.tables.observed import records_read
 from etl_lib.tables.schemas import ETL_EVENTS
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.value_props.event_batch import SET_ASIDE, VALID, EventBatch, EventStage, count_events
 
 VIEWS, PAYS = ("prints", "taps"), ("pays",)
@@ -46,7 +46,7 @@ def event_files(run: Run) -> dict[str, list[LandingFile]]:
         location = run.settings.input.location(dataset)
         return collected(landing_files(run.spark, location, f"input.{dataset}"))
 
-    files = together(**{name: partial(listed, name) for name in DATASETS})
+    files = concurrently(**{name: partial(listed, name) for name in DATASETS})
     run.metrics.unmatched = {name: run.settings.input.location(name) for name in DATASETS if not files[name]}
     if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
         raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")
@@ -120,7 +120,7 @@ def _sources(run: Run, files: Files, layouts: Sequence[Layout], whole: Collectio
 
 
 def _all_of(run: Run, parts: Sequence[DataFrame]) -> DataFrame:
-    nothing = stage_columns(local_rows(run.spark, [], "dataset STRING"), ETL_EVENTS)
+    nothing = stage_columns(values_frame(run.spark, [], "dataset STRING"), ETL_EVENTS)
     return reduce(DataFrame.unionByName, parts, nothing)
 
 

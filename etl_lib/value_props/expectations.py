@@ -1,4 +1,4 @@
-"""What is expected of whole datasets: the weeks of prints, and ids that are written alike everywhere.
+"""What is expected of the weeks of prints.
 
 What disappoints is a warning, with its history in dq_results.
 """
@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date, timedelta
 
-from etl_lib.deciding.counts import Counted
-from etl_lib.deciding.ids_alike import SHARED_IDS, IdCount, UnlikeIds
 from etl_lib.tables.ledger import RuleResult
 from etl_lib.value_props.weeks import WEEK, Windows, sunday_of, weeks_between
 
@@ -48,22 +46,6 @@ def week_results(prints: Mapping[date, int], windows: Windows, min_share: float)
         )
         for rule, weeks in disappointing.items()
     ]
-
-
-def id_results(batch: Counted) -> list[RuleResult]:
-    """The rules about ids, for each dataset that had input: how many records have such an id, and how many broke it."""
-    unlike = {(found.dataset, found.rule): found for found in batch.unlike_ids}
-    return [
-        _id_result(dataset, shared.rule, batch.datasets[dataset].ids[name], unlike.get((dataset, shared.rule)))
-        for name, shared in SHARED_IDS.items()
-        for dataset in shared.datasets
-        if dataset in batch.datasets
-    ]
-
-
-def _id_result(dataset: str, rule: str, ids: IdCount, unlike: UnlikeIds | None) -> RuleResult:
-    failed, samples = (unlike.count.with_point, unlike.samples) if unlike else (0, [])
-    return RuleResult(dataset, rule, "warn", ids.records, failed, samples)
 
 
 def is_complete(week: date, covered_to: date | None) -> bool:

@@ -8,10 +8,11 @@ from typing import TextIO
 
 from rich.table import Table as Grid
 
+from etl_lib.deciding.bookkeeping import dataset_metrics
 from etl_lib.deciding.counts import drift_of
 from etl_lib.process.streams import console_on
 from etl_lib.reading.event_records import DATASETS
-from etl_lib.run.metrics import Counts, EventMetrics, FeatureMetrics, Metrics, WindowMetrics, dataset_metrics
+from etl_lib.run.metrics import Counts, EventMetrics, FeatureMetrics, Metrics, WindowMetrics
 from etl_lib.run.report import print_closing, print_grids, print_input, print_opening, print_warnings
 from etl_lib.settings.config import Settings
 from etl_lib.tables.ledger import RuleResult

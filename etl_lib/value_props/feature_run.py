@@ -10,30 +10,22 @@ from functools import partial
 import structlog
 
 from etl_lib.applying.quarantine import apply_quarantine
+from etl_lib.deciding.bookkeeping import id_results, rule_results
 from etl_lib.deciding.gates import accounting_problem, quality_problem, warn_of_drift
-from etl_lib.deciding.stage import LoadedFile
-from etl_lib.process.concurrently import together
+from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import AccountingError, LakehouseError, QualityGateError
 from etl_lib.reading.event_records import DATASETS
 from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
 from etl_lib.settings.rules import Rule
-from etl_lib.tables.ledger import (
-    DONE,
-    FAILED,
-    PLANNED,
-    RuleResult,
-    RunEntry,
-    not_loaded,
-    rule_results,
-    tables_left,
-    write_run,
-)
+from etl_lib.sources.intake import not_loaded
+from etl_lib.tables.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, tables_left, write_run
+from etl_lib.tables.run_manifest import LoadedFile
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, publish_file, replace_weeks, written_weeks
 from etl_lib.value_props.event_batch import EventBatch, FileCounts, count_duplicates
 from etl_lib.value_props.event_staging import Files
-from etl_lib.value_props.expectations import WEEK_RULES, id_results, week_results
+from etl_lib.value_props.expectations import WEEK_RULES, week_results
 from etl_lib.value_props.feature_report import batch_metrics, feature_metrics, print_plan, warnings, window_metrics
 from etl_lib.value_props.weeks import Windows, target_week, week_of, weeks_between
 
@@ -99,18 +91,18 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
         # To undo a run: its own table. The quarantine goes back with the orders, whose entries it holds, too.
-        before = together(
+        before = concurrently(
             versions=lambda: warehouse.versions([VALUE_PROP_FEATURES]),
             entries=lambda: apply_quarantine(batch, _rules(run)),
         )["versions"]
     with step("features") as told:
         told["weeks"] = len(windows.weeks)
-        duplicates = together(
+        duplicates = concurrently(
             weeks=lambda: replace_weeks(batch, windows), duplicates=lambda: count_duplicates(batch.stage)
         )["duplicates"]
     results = [*rule_results(batch, _rules(run)), *_warn(run, batch, windows)]
     with step("publish"):
-        done = together(
+        done = concurrently(
             weeks=lambda: written_weeks(warehouse, windows),
             versions=lambda: warehouse.versions(CHANGED_TABLES),
             loaded=lambda: _new_files(run, files, batch),

@@ -8,6 +8,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "deciding.winners": ("tests/unit/test_winners.py",),
     "deciding.stage": ("tests/unit/test_stage.py",),
     "tables.ledger": ("tests/unit/test_ledger.py",),
+    "tables.open_runs": ("tests/unit/test_stage.py", "tests/unit/test_applying.py"),
     "tables.merge": ("tests/unit/test_merge.py",),
     "applying.orders": ("tests/unit/test_apply_orders.py",),
 }

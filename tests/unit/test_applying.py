@@ -21,7 +21,7 @@ from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
 from etl_lib.deciding.bookkeeping import MOVED_TABLES
 from etl_lib.deciding.counts import Batch, count_batch
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
-from etl_lib.deciding.stage import Manifest, Stage, stage_columns, unfinished, write_stage
+from etl_lib.deciding.stage import Stage, stage_columns, write_stage
 from etl_lib.process.errors import ConflictError, PlanError
 from etl_lib.run.metrics import Metrics, TableMetrics, as_json
 from etl_lib.run.run import Run
@@ -29,6 +29,8 @@ from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Inputs, Quality, Settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
+from etl_lib.tables.open_runs import unfinished
+from etl_lib.tables.run_manifest import Manifest
 from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_PRODUCT,

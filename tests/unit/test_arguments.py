@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from etl_lib.deciding.judge import Window
 from etl_lib.process.errors import ConfigError
 from etl_lib.settings.arguments import (
     FeatureArguments,
     OrderArguments,
     Scope,
+    Window,
     parse_feature_arguments,
     parse_maintain_arguments,
     parse_order_arguments,

@@ -12,9 +12,10 @@ from pyspark.sql import functions as F
 
 from etl_lib.process.errors import SchemaError
 from etl_lib.reading.csv_files import CsvRecord, Header, check_headers, read_csv_records, read_headers, split_csv
+from etl_lib.reading.first_line import FirstLine, first_lines
 from etl_lib.reading.whole_files import RECORD_COLUMNS
 from etl_lib.settings.rules import STRUCTURAL
-from etl_lib.sources.landing import FirstLine, LandingFile, collected, first_lines, landing_files
+from etl_lib.sources.landing import LandingFile, collected, landing_files
 from tests.frames import assert_same, frame
 
 COLUMNS = ("sku", "name", "price")

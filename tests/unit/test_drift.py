@@ -9,10 +9,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.drift import DECLARED, MEANINGS, by_kind, drift_told
+from etl_lib.deciding.drift import DECLARED, by_kind
 from etl_lib.deciding.json_members import members_given, members_of_other_types
 from etl_lib.reading.order_records import ORDER_SHAPE
 from etl_lib.reading.strict_json import parse_json
+from etl_lib.run.report import DRIFT_MEANINGS, drift_told
 from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, OptionalField
 from tests.frames import frame
 
@@ -100,7 +101,7 @@ def test_drift_is_told_by_its_policy(policies: dict[str, Any], policy: list[Drif
 
 def test_every_kind_has_a_policy_and_a_meaning_and_optional_fields_are_declared() -> None:
     kinds = set(get_args(DriftKind))
-    assert kinds == set(MEANINGS)
+    assert kinds == set(DRIFT_MEANINGS)
     assert kinds < set(DriftPolicies.model_fields)
     declared = {name for some in DECLARED.values() for name in some.names}
     assert set(get_args(OptionalField)) <= declared

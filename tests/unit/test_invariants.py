@@ -5,13 +5,14 @@ from __future__ import annotations
 from pyspark.sql import SparkSession
 
 from etl_lib.tables.samples import Sampled
-from etl_lib.tables.values_frame import local_rows
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import Invariant, Subject, find_violations
+from etl_lib.upkeep.invariants import Invariant, Subject
+from etl_lib.upkeep.violations import find_violations
 
 
 def test_broken_rows_are_counted_and_told_by_the_name_of_their_invariant(spark: SparkSession) -> None:
-    rows = local_rows(spark, [("a", 1), ("b", 2), ("c", None)], "id STRING, n INT")
+    rows = values_frame(spark, [("a", 1), ("b", 2), ("c", None)], "id STRING, n INT")
     invariants = (
         Invariant("is_one", "NULL counts as broken", "n = 1"),
         Invariant("is_there", "holds", "id IS NOT NULL"),

@@ -12,14 +12,8 @@ from pyspark.sql import Observation, SparkSession
 
 from etl_lib.process.errors import SchemaError
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
-from etl_lib.sources.jdbc import (
-    Checkpoint,
-    Database,
-    SourceError,
-    changed_rows,
-    land_changes,
-    records_and_checksum,
-)
+from etl_lib.sources.jdbc import Checkpoint, changed_rows, land_changes, records_and_checksum
+from etl_lib.sources.jdbc_database import Database, SourceError
 from tests.derby_shop import Shop
 
 

@@ -11,10 +11,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from etl_lib.reading.first_line import first_lines
 from etl_lib.reading.json_files import read_json_records, split_array
 from etl_lib.reading.whole_files import RECORD_COLUMNS
 from etl_lib.settings.config import Layout
-from etl_lib.sources.landing import LandingFile, collected, first_lines, landing_files
+from etl_lib.sources.landing import LandingFile, collected, landing_files
 from tests.frames import assert_same, frame
 
 BROKEN, ONE = "broken_array", "one_object"

@@ -12,10 +12,11 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.judge import Window, holds_all, judge
+from etl_lib.deciding.judge import holds_all, judge
 from etl_lib.reading.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
 from etl_lib.reading.event_records import PAY_COLUMNS, parse_pays, parse_views
 from etl_lib.reading.order_records import parse_orders
+from etl_lib.settings.arguments import Window
 from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import STRUCTURAL, STRUCTURAL_OF, Rule, RuleBook
 from etl_lib.sources.landing import FILE_COLUMNS

@@ -12,19 +12,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.sources import landing
-from etl_lib.sources.landing import (
-    FEW,
-    FirstLine,
-    LandingFile,
-    collected,
-    file_columns,
-    first_lines,
-    is_blank,
-    landing_files,
-    read_text,
-    unread,
-)
+from etl_lib.reading import first_line
+from etl_lib.reading.first_line import FEW, FirstLine, first_lines
+from etl_lib.reading.texts import is_blank
+from etl_lib.sources.landing import LandingFile, collected, file_columns, landing_files, read_text, unread
 from tests.frames import assert_same, frame
 
 FILES = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
@@ -146,7 +137,7 @@ def test_exactly_the_listed_files_are_read(spark: SparkSession, tmp_path: Path) 
 def test_the_first_line_of_each_file_is_the_first_with_something_in_it(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copies: int, small: int
 ) -> None:
-    monkeypatch.setattr(landing, "_SMALL", small)
+    monkeypatch.setattr(first_line, "_SMALL", small)
     contents = {
         "plain.csv": b"a,b\n1,2\n",
         "marked.csv": b"\xef\xbb\xbfa,b\r\n1,2\r\n",

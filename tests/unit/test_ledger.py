@@ -16,10 +16,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib import RELEASE
+from etl_lib.deciding.bookkeeping import batch_metrics, rule_results
 from etl_lib.deciding.counts import Batch, OrderCounts, count_batch
 from etl_lib.deciding.outcomes import OUTCOMES
-from etl_lib.deciding.stage import NO_RECORDS, LoadedFile, Manifest, SetAside, Stage, stage_columns
-from etl_lib.run.metrics import Metrics, as_json, batch_metrics
+from etl_lib.deciding.stage import NO_RECORDS, Stage, stage_columns
+from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.settings.rules import STRUCTURAL_OF, Rule
 from etl_lib.tables.ledger import (
@@ -33,10 +34,10 @@ from etl_lib.tables.ledger import (
     planned_versions,
     rows_after,
     rows_at,
-    rule_results,
     set_aside_files,
     write_run,
 )
+from etl_lib.tables.run_manifest import LoadedFile, Manifest, SetAside
 from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_USER,

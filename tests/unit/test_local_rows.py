@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from pyspark.sql import SparkSession
 
-from etl_lib.tables.values_frame import held, local_rows
+from etl_lib.tables.values_frame import held, values_frame
 
 COLUMNS = (
     "text STRING, number BIGINT, money DECIMAL(18,4), day DATE, at TIMESTAMP, flag BOOLEAN, names ARRAY<STRING>, "
@@ -28,7 +28,7 @@ FULL = (
 
 def test_values_come_back_as_they_were_given(spark: SparkSession) -> None:
     nothing = (None,) * len(FULL)
-    rows = local_rows(spark, [FULL, nothing], COLUMNS)
+    rows = values_frame(spark, [FULL, nothing], COLUMNS)
 
     (full, empty) = rows.selectExpr("* EXCEPT (at)", "unix_micros(at) AS at").collect()
 
@@ -47,20 +47,20 @@ def test_values_come_back_as_they_were_given(spark: SparkSession) -> None:
 
 def test_what_is_no_character_is_replaced(spark: SparkSession) -> None:
     odd, columns = "a\udcffb\ud83d", "text STRING, texts ARRAY<STRING>, named MAP<STRING, STRING>"
-    rows = local_rows(spark, [(odd, (odd,), {odd: odd})], columns)
+    rows = values_frame(spark, [(odd, (odd,), {odd: odd})], columns)
     shown = "a\ufffdb\ufffd"
     assert [tuple(row) for row in rows.collect()] == [(shown, [shown], {shown: shown})]
 
 
 def test_no_rows_have_the_columns_too(spark: SparkSession) -> None:
-    rows = local_rows(spark, [], COLUMNS)
+    rows = values_frame(spark, [], COLUMNS)
     assert rows.collect() == []
     assert rows.schema == spark.createDataFrame([], COLUMNS).schema
 
 
 def test_rows_are_values_in_the_plan(spark: SparkSession) -> None:
     for rows in (
-        local_rows(spark, [("a", 1)], "text STRING, number BIGINT"),
+        values_frame(spark, [("a", 1)], "text STRING, number BIGINT"),
         held(spark.range(3).selectExpr("id * 2")),
     ):
         plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]

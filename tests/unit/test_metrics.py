@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from etl_lib.deciding.stage import SetAside
 from etl_lib.run.metrics import (
     ChangeMetrics,
     Metrics,
@@ -18,8 +17,8 @@ from etl_lib.run.metrics import (
     UpkeepMetrics,
     as_json,
     restore_from,
-    set_aside_from,
 )
+from etl_lib.tables.run_manifest import SetAside, set_aside_from
 
 PULL = PullMetrics("p", "complete", 1, 2, 0, resumed=False, folder="/p")
 CHANGES = ChangeMetrics(is_full=True, reason=None, previous=None, versions={"a": 1}, groups={}, dates={})

@@ -27,8 +27,9 @@ from etl_lib.sinks.parquet import staging as parquet_staging
 from etl_lib.sinks.parquet.folder import PublishedFolder
 from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, PublishedTable
 from etl_lib.sinks.parquet.sink import ParquetSink
-from etl_lib.sinks.relations import RELATIONS, Publish, PublishRefusedError, Relation, SinkError
+from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, Relation, SinkError
 from etl_lib.sinks.sales_wide import SALES_WIDE
+from etl_lib.tables.publishes import Publish
 from etl_lib.tables.schemas import SALES_TABLES
 from tests.aws import s3_bucket
 from tests.frames import assert_same, frame

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from etl_lib.applying.plan import print_plan
+from etl_lib.deciding.bookkeeping import batch_metrics
 from etl_lib.deciding.counts import Batch, OrderCounts
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
 from etl_lib.deciding.outcomes import OUTCOMES
-from etl_lib.run.metrics import Metrics, TableMetrics, as_json, batch_metrics
+from etl_lib.run.metrics import Metrics, TableMetrics, as_json
 from etl_lib.run.report import MEANINGS, metrics_paths, print_json, print_summary, write_metrics
 from etl_lib.settings.config import Inputs, Settings
 

@@ -25,9 +25,11 @@ import pytest
 from pg8000 import dbapi
 
 from etl_lib.process.errors import SchemaError
-from etl_lib.sinks.relations import RELATIONS, Publish, PublishRefusedError, SinkError, Statement
+from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, SinkError
 from etl_lib.sinks.sql import postgres_sql, redshift_sql
-from etl_lib.sinks.sql.postgres_sql import check_columns, execute, query
+from etl_lib.sinks.sql.postgres_connection import check_columns, execute, query
+from etl_lib.sinks.sql.statements import Statement
+from etl_lib.tables.publishes import Publish
 from tests.postgres_server import PostgresServer, postgres
 
 pytestmark = pytest.mark.slow  # needs PostgreSQL

@@ -22,7 +22,7 @@ from moto.redshiftdata.models import redshiftdata_backends
 from structlog.testing import capture_logs
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.sinks.relations import PublishRefusedError, Statement
+from etl_lib.sinks.relations import PublishRefusedError
 from etl_lib.sinks.sql.redshift_client import (
     MAX_BYTES,
     MAX_STATEMENTS,
@@ -34,6 +34,7 @@ from etl_lib.sinks.sql.redshift_client import (
     batches,
     connect,
 )
+from etl_lib.sinks.sql.statements import Statement
 
 REGION = "eu-central-1"
 ID = "d9b6c0c9-0747-4bf4-b142-e8883122f766"

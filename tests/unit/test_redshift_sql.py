@@ -21,10 +21,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl_lib.process.errors import SchemaError
-from etl_lib.sinks.relations import RELATIONS, Namespace, Publish, Statement, column_differences, literal, relation
+from etl_lib.sinks.files import copy_manifest
+from etl_lib.sinks.relations import RELATIONS, relation
 from etl_lib.sinks.sql import postgres_sql, redshift_sql
 from etl_lib.sinks.sql.redshift_client import MAX_BYTES, MAX_STATEMENTS
-from etl_lib.sinks.sql.redshift_sql import copy, manifest, script
+from etl_lib.sinks.sql.redshift_sink import copy
+from etl_lib.sinks.sql.redshift_sql import script
+from etl_lib.sinks.sql.statements import Namespace, Statement, column_differences, literal
+from etl_lib.tables.publishes import Publish
 from etl_lib.tables.schemas import FACT_SALES, QUARANTINE, SALES_TABLES, Table
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -220,7 +224,7 @@ def test_what_is_no_role_is_refused(role: str) -> None:
 
 
 def test_a_manifest_names_each_file_with_its_size() -> None:
-    assert json.loads(manifest({"s3://b/2.parquet": 20, "s3://b/1.parquet": 2**40})) == {
+    assert json.loads(copy_manifest({"s3://b/2.parquet": 20, "s3://b/1.parquet": 2**40})) == {
         "entries": [
             {"url": "s3://b/1.parquet", "mandatory": True, "meta": {"content_length": 2**40}},
             {"url": "s3://b/2.parquet", "mandatory": True, "meta": {"content_length": 20}},

@@ -23,10 +23,11 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from etl_lib.process import secrets
+from etl_lib.process import redaction
 from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.logs import configure_logs
-from etl_lib.process.secrets import SecretError, redacted, reveal, without_credentials
+from etl_lib.process.redaction import redacted
+from etl_lib.process.secrets import SecretError, reveal, without_credentials
 from etl_lib.run.command import run_command
 from tests import aws as services
 
@@ -37,7 +38,7 @@ CANARY = 'c4n"ary/p@ss wörd\\+'
 
 @pytest.fixture(autouse=True)
 def nothing_revealed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(secrets, "_REVEALED", secrets._Revealed())
+    monkeypatch.setattr(redaction, "_REVEALED", redaction._Revealed())
 
 
 @pytest.fixture
@@ -373,7 +374,7 @@ values = st.text(st.characters(exclude_categories=["Cs"]), min_size=4).filter(la
 
 def reveal_all(found: list[str]) -> None:
     """Reveal these values; the registry is new for each example."""
-    secrets._REVEALED = secrets._Revealed()
+    redaction._REVEALED = redaction._Revealed()
     for value in found:
         os.environ["EXAMPLE"] = value
         reveal("${EXAMPLE}")

@@ -16,9 +16,9 @@ from etl_lib.process.errors import SchemaError
 from etl_lib.process.faults import reach
 from etl_lib.process.lock import folder_lock
 from etl_lib.process.output import located, read_bytes, write_bytes
+from etl_lib.sinks.files import copy_manifest
 from etl_lib.sinks.parquet.manifest import MANIFEST, Manifest, PublishedFile
 from etl_lib.sinks.relations import PublishRefusedError, SinkError
-from etl_lib.sinks.sql import redshift_sql
 
 COPY_MANIFEST = "_copy_manifest.json"
 LOCK = ".publish.lock"
@@ -150,7 +150,7 @@ class PublishedFolder:
     def _write_copy_manifest(self, manifest: Manifest, table: str) -> None:
         """Beside the files of a table, for Redshift's `COPY ... FORMAT AS PARQUET MANIFEST`."""
         root = "s3://" + self._inner(self.root)
-        text = redshift_sql.manifest({f"{root}/{file.path}": file.bytes for file in manifest.tables[table].files})
+        text = copy_manifest({f"{root}/{file.path}": file.bytes for file in manifest.tables[table].files})
         write_bytes(f"{self.root}/{table}/{COPY_MANIFEST}", text.encode())
 
     def remove(self, paths: Iterable[str]) -> None:

@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field
 
 from etl_lib.settings.strict_model import Section
-from etl_lib.sinks.relations import Publish, Relation
+from etl_lib.sinks.relations import Relation
+from etl_lib.tables.publishes import Publish
 
 MANIFEST = "_manifest.json"
 

@@ -37,8 +37,9 @@ from etl_lib.sinks.files import sink_errors
 from etl_lib.sinks.parquet.folder import Found, PublishedFolder, told
 from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, following
 from etl_lib.sinks.parquet.staging import Part, parts, stage
-from etl_lib.sinks.relations import RELATIONS, Publish, PublishRefusedError, SinkError
+from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, SinkError
 from etl_lib.sinks.sales_wide import WIDE
+from etl_lib.tables.publishes import Publish
 from etl_lib.tables.schemas import FACT_SALES
 
 _SUMMED_BY = ["order_date", "currency"]

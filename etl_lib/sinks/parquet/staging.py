@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.process.concurrently import together
+from etl_lib.process.concurrently import concurrently
 from etl_lib.process.output import located
 from etl_lib.sinks.changes import Changes
 from etl_lib.sinks.parquet.folder import Found, PublishedFolder, file_name, for_each
@@ -108,7 +108,7 @@ def stage(folder: PublishedFolder, publish_id: str, parts: Sequence[Part]) -> di
     if not touched:
         return {}
     places = {part.relation.name: folder.staging(publish_id, part.relation.name) for part in touched}
-    together(**{part.relation.name: partial(_write, part, places[part.relation.name]) for part in touched})
+    concurrently(**{part.relation.name: partial(_write, part, places[part.relation.name]) for part in touched})
     return {part.relation.name: _staged(part.relation, places[part.relation.name], publish_id) for part in touched}
 
 

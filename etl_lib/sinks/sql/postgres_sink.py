@@ -17,8 +17,10 @@ from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.settings.jdbc_settings import verified_tls
 from etl_lib.settings.sink_settings import PostgresSettings
 from etl_lib.sinks.changes import Change, Changes, Shown
-from etl_lib.sinks.relations import SinkError, drop_leftovers
+from etl_lib.sinks.relations import RELATIONS, SinkError
 from etl_lib.sinks.sql import postgres_sql as sql
+from etl_lib.sinks.sql.postgres_connection import check_columns, execute, query, told
+from etl_lib.sinks.sql.statements import STATE_TABLE, Statement, drop_leftovers
 
 CONNECT_TIMEOUT_S = 30
 
@@ -46,10 +48,10 @@ class PostgresSink:
         """The last publish; asking makes nothing. SchemaError when the schema has other tables than the published."""
         schema = self._settings.schema_name
         with self._connected() as connection:
-            sql.check_columns(connection, schema)
-            if not sql.query(connection, sql.has_state(schema))[0][0]:
+            check_columns(connection, schema)
+            if not query(connection, _has_state(schema))[0][0]:
                 return None
-            found = sql.query(connection, sql.state(schema))
+            found = query(connection, sql.state(schema))
         return Shown(found[0][0], json.loads(found[0][1])) if found else None
 
     def publish(self, changes: Changes) -> Mapping[str, int]:
@@ -59,28 +61,28 @@ class PostgresSink:
         """
         schema, publish_id = self._settings.schema_name, changes.publish.publish_id
         with self._connected() as connection:
-            sql.check_columns(connection, schema)
-            sql.execute(connection, sql.create(schema))
-            left = [name for (name,) in sql.query(connection, sql.leftovers(schema))]
-            sql.execute(connection, [*drop_leftovers(sql.namespace(schema), left), *sql.staging(schema, publish_id)])
+            check_columns(connection, schema)
+            execute(connection, sql.create(schema))
+            left = [name for (name,) in query(connection, sql.leftovers(schema))]
+            execute(connection, [*drop_leftovers(sql.namespace(schema), left), *sql.staging(schema, publish_id)])
         for change in changes.relations.values():
             self._stage(change, publish_id)
         reach("publish_postgres.staged")
         with self._connected() as connection:
-            rows = dict(sql.query(connection, sql.staged_rows(schema, publish_id)))
-            sql.execute(connection, sql.apply(schema, changes.publish))
-            sql.execute(connection, [sql.drop_staging(schema, publish_id)])
+            rows = dict(query(connection, _staged_rows(schema, publish_id)))
+            execute(connection, sql.apply(schema, changes.publish))
+            execute(connection, [sql.drop_staging(schema, publish_id)])
         return rows
 
     def row_counts(self) -> Mapping[str, int]:
         """The rows of each published table."""
         with self._connected() as connection:
-            return dict(sql.query(connection, sql.reconciliation(self._settings.schema_name)[0]))
+            return dict(query(connection, sql.reconciliation(self._settings.schema_name)[0]))
 
     def sales_sums(self) -> list[tuple[object, ...]]:
         """The sums of fact_sales by day and currency."""
         with self._connected() as connection:
-            return sql.query(connection, sql.reconciliation(self._settings.schema_name)[1])
+            return query(connection, sql.reconciliation(self._settings.schema_name)[1])
 
     def _stage(self, change: Change, publish_id: str) -> None:
         if change.groups == 0:
@@ -140,7 +142,7 @@ class PostgresSink:
                 sock=found,
             )
         except (dbapi.Error, OSError) as error:
-            reason = sql.told(error) if isinstance(error, dbapi.Error) else str(error)
+            reason = told(error) if isinstance(error, dbapi.Error) else str(error)
             raise SinkError(
                 f"cannot connect to {settings.url} as {settings.user}: {reason}. Check address, user, "
                 "password and the certificates (publish.postgres.ca_file)"
@@ -150,3 +152,19 @@ class PostgresSink:
         finally:
             with suppress(dbapi.Error, OSError):
                 connection.close()
+
+
+def _has_state(schema: str) -> Statement:
+    """Whether there is a state to read: one row (is_there)."""
+    return Statement(
+        "look for the state of the sink",
+        "SELECT to_regclass(%s) IS NOT NULL",
+        (sql.namespace(schema).table(STATE_TABLE),),
+    )
+
+
+def _staged_rows(schema: str, publish_id: str) -> Statement:
+    """How many rows are staged: (table_name, row_count) by name."""
+    names = sql.namespace(schema)
+    counts = [f"SELECT '{each.name}', count(*) FROM {names.rows(publish_id, each)}" for each in RELATIONS]  # noqa: S608
+    return Statement("count the staged rows", "\nUNION ALL ".join(counts))

@@ -1,4 +1,4 @@
-"""The SQL with which the published tables are created, changed and compared in PostgreSQL, and how it is run.
+"""The SQL with which the published tables are created, changed and compared in PostgreSQL.
 
 All timestamps are `timestamptz`, all decimals `numeric` of the declared precision: every value comes out as it went in.
 """
@@ -7,33 +7,21 @@ All timestamps are `timestamptz`, all decimals `numeric` of the declared precisi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any
-
-from pg8000 import dbapi  # type: ignore[import-untyped]  # ships no types
-
-from etl_lib.sinks.relations import (
-    RELATIONS,
+from etl_lib.sinks.relations import RELATIONS, Column, Relation
+from etl_lib.sinks.sql.statements import (
     STATE_GRAIN,
     STATE_TABLE,
-    Column,
     Namespace,
-    Publish,
-    PublishRefusedError,
-    Relation,
-    SinkError,
     Statement,
     check_that,
-    column_differences,
     delete_changed,
     keys_of_everything,
     literal,
-    refuse_differences,
     row_counts,
     rows_have_keys,
     sales_sums,
 )
+from etl_lib.tables.publishes import Publish
 
 IDENTIFIER_BYTES = 63
 LOCK_TIMEOUT_S = 300
@@ -47,7 +35,7 @@ _TYPES = {
     "DATE": "date",
     "TIMESTAMP": "timestamp with time zone",
 }
-_STATE_COLUMNS = {
+STATE_COLUMNS = {
     "is_current": "boolean NOT NULL PRIMARY KEY",
     "publish_id": "text NOT NULL",
     "versions": "jsonb NOT NULL",
@@ -143,22 +131,6 @@ def state(schema: str) -> Statement:
     )
 
 
-def has_state(schema: str) -> Statement:
-    """Whether there is a state to read: one row (is_there)."""
-    return Statement(
-        "look for the state of the sink",
-        "SELECT to_regclass(%s) IS NOT NULL",
-        (namespace(schema).table(STATE_TABLE),),
-    )
-
-
-def staged_rows(schema: str, publish_id: str) -> Statement:
-    """How many rows are staged: (table_name, row_count) by name."""
-    names = namespace(schema)
-    counts = [f"SELECT '{relation.name}', count(*) FROM {names.rows(publish_id, relation)}" for relation in RELATIONS]
-    return Statement("count the staged rows", "\nUNION ALL ".join(counts))
-
-
 def reconciliation(schema: str) -> tuple[Statement, Statement]:
     """(table_name, row_count) of all, and (order_date, currency, row_count, units, line_amount) of fact_sales."""
     names = namespace(schema)
@@ -194,64 +166,18 @@ def leftovers(schema: str) -> Statement:
     )
 
 
-def execute(connection: dbapi.Connection, statements: Iterable[Statement]) -> None:
-    """Run statements as one transaction: all are committed, or none.
-
-    PublishRefusedError when a check fails, SinkError for anything else. When the connection breaks, the transaction
-    may have been committed or not: the same publish can be repeated, with the same id.
-    """
-    _refuse_unusable(connection)
-    try:
-        for statement in statements:
-            _run(connection, statement)
-        _run(connection, Statement("commit", "COMMIT"))
-    except BaseException:
-        with suppress(dbapi.Error, OSError):
-            connection.rollback()
-        raise
-
-
-def query(connection: dbapi.Connection, statement: Statement) -> list[tuple[Any, ...]]:
-    """The rows of one SELECT, read in a transaction of its own. SinkError when it fails."""
-    _refuse_unusable(connection)
-    try:
-        return [tuple(row) for row in _run(connection, statement)]
-    finally:
-        with suppress(dbapi.Error, OSError):
-            connection.rollback()
-
-
-def check_columns(connection: dbapi.Connection, schema: str) -> None:
-    """SchemaError with all differences when existing tables have other columns or keys than the published ones."""
-    found: dict[str, dict[str, str]] = {}
-    for table, column, kind, is_required, is_key in query(connection, columns(schema)):
-        found.setdefault(table, {})[column] = _described(kind, is_required=is_required, is_key=is_key)
-    declared = {
-        relation.name: {
-            column.name: _described(
-                _type(column), is_required=_is_required(relation, column), is_key=column.name in relation.key
-            )
-            for column in relation.columns
-        }
-        for relation in RELATIONS
-    }
-    refuse_differences(schema, column_differences({**declared, STATE_TABLE: _STATE_COLUMNS}, found))
-
-
-def _described(kind: str, *, is_required: bool, is_key: bool) -> str:
-    return kind + (" NOT NULL" if is_required else "") + (" PRIMARY KEY" if is_key else "")
-
-
-def _is_required(relation: Relation, column: Column) -> bool:
+def is_required(relation: Relation, column: Column) -> bool:
+    """Whether a column of a published table is NOT NULL."""
     return column.is_required or column.name in relation.key
 
 
-def _type(column: Column) -> str:
+def type_of(column: Column) -> str:
+    """The type of a column in PostgreSQL's words."""
     return _TYPES.get(column.type) or column.type.replace("DECIMAL", "numeric")
 
 
 def _definition(names: Namespace, column: Column) -> str:
-    return f"{names.identifier(column.name)} {_type(column)}{' NOT NULL' if column.is_required else ''}"
+    return f"{names.identifier(column.name)} {type_of(column)}{' NOT NULL' if column.is_required else ''}"
 
 
 def _create_table(names: Namespace, relation: Relation) -> Statement:
@@ -368,34 +294,3 @@ def _write_state(names: Namespace, publish: Publish) -> Statement:
         "published_at = excluded.published_at",
         (publish.publish_id, publish.versions_json, publish.published_at.isoformat()),
     )
-
-
-def _refuse_unusable(connection: dbapi.Connection) -> None:
-    if connection.autocommit or connection._in_transaction:  # the driver has no public word for the second
-        raise SinkError(
-            "the connection commits each statement or is in the midst of a transaction; give a publish a connection of "
-            "its own, with autocommit off"
-        )
-
-
-def _run(connection: dbapi.Connection, statement: Statement) -> Sequence[Sequence[Any]]:
-    cursor = connection.cursor()
-    try:
-        cursor.execute(statement.sql, statement.parameters)
-        return list(cursor.fetchall()) if cursor.description else []
-    except (dbapi.InterfaceError, OSError) as error:
-        raise SinkError(
-            f"could not {statement.purpose}: the connection to PostgreSQL broke: {error}. Whether the transaction was "
-            "committed is not known; repeat the publish with the same id"
-        ) from error
-    except dbapi.Error as error:
-        kind = PublishRefusedError if statement.is_check else SinkError
-        raise kind(f"could not {statement.purpose}: {told(error)}\n{statement.sql}") from error
-
-
-def told(error: dbapi.Error) -> str:
-    """The server's message and code, with the key in question where it is about one; never a whole row."""
-    fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {"M": str(error)}
-    detail = fields.get("D", "")
-    about = f" {detail}" if detail.startswith("Key (") else ""
-    return f"{fields.get('M')} (SQLSTATE {fields.get('C', 'unknown')}){about}"

@@ -24,7 +24,8 @@ from tenacity import (
 )
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.sinks.relations import PublishRefusedError, SinkError, Statement
+from etl_lib.sinks.relations import PublishRefusedError, SinkError
+from etl_lib.sinks.sql.statements import Statement
 
 log = structlog.get_logger(__name__)
 

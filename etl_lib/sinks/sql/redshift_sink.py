@@ -10,18 +10,21 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 from pyspark.sql import DataFrame
 
+from etl_lib.process.errors import SchemaError
 from etl_lib.process.faults import reach
 from etl_lib.process.output import located, write_text
 from etl_lib.settings.sink_settings import RedshiftSettings
 from etl_lib.sinks.changes import Change, Changes, Shown
-from etl_lib.sinks.files import sink_errors
-from etl_lib.sinks.relations import STATE_TABLE, Statement, drop_leftovers
+from etl_lib.sinks.files import copy_manifest, sink_errors
 from etl_lib.sinks.sql import redshift_sql as sql
 from etl_lib.sinks.sql.redshift_client import Endpoint, Patience, RedshiftClient
+from etl_lib.sinks.sql.statements import STATE_TABLE, Statement, drop_leftovers, literal
 
 ROWS_PER_FILE = 2_000_000
 """Files of some 100 MB: each slice of a cluster loads files of its own."""
 
+_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+(,arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+)*")
+_LOCATION = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
 _PUBLISH_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 
 
@@ -34,7 +37,7 @@ class RedshiftSink:
         """Nothing is asked yet. ConfigError when the settings contradict each other or a client cannot be made."""
         sql.namespace(settings.schema_name)
         # A place or role that COPY does not take is told before anything is staged.
-        sql.copy("no_table", _for_copy(settings.staging), settings.iam_role)
+        copy("no_table", _for_copy(settings.staging), settings.iam_role)
         self._settings = settings
         self._client = client or RedshiftClient(
             Endpoint(
@@ -119,8 +122,8 @@ class RedshiftSink:
             files, rows = write_files(frame, location)
             if rows:
                 manifest = f"{location}.manifest"
-                write_text(manifest, sql.manifest({_for_copy(path): size for path, size in files.items()}))
-                copies.append(sql.copy(table, _for_copy(manifest), self._settings.iam_role, is_manifest=True))
+                write_text(manifest, copy_manifest({_for_copy(path): size for path, size in files.items()}))
+                copies.append(copy(table, _for_copy(manifest), self._settings.iam_role, is_manifest=True))
         return rows
 
     def _remove_files(self) -> None:
@@ -148,3 +151,20 @@ def write_files(frame: DataFrame, location: str) -> tuple[dict[str, int], int]:
 def _for_copy(location: str) -> str:
     """A location as COPY names it."""
     return location.replace("s3a://", "s3://", 1)
+
+
+def copy(table: str, location: str, iam_role: str, *, is_manifest: bool = False) -> Statement:
+    """Load Parquet files into a staging table (a quoted name, from `namespace`).
+
+    `location` is an S3 prefix or, with `is_manifest`, a file as `copy_manifest` writes it. `iam_role` is the ARN of a
+    role that the warehouse may assume, several with commas for a chain, or `default`. COPY goes by position: the files
+    have exactly the columns of the table, in its order. Where nothing is staged there is nothing to COPY: a prefix
+    without files is an error in Redshift. SchemaError for a location or a role that is none.
+    """
+    if not _LOCATION.fullmatch(location):
+        raise SchemaError(f"{location!r} is no place to COPY from: expected s3://<bucket>/<prefix or manifest>")
+    if iam_role != "default" and not _ROLE.fullmatch(iam_role):
+        raise SchemaError(f"{iam_role!r} is no IAM role: expected arn:aws:iam::<account>:role/<name>, or default")
+    role = "default" if iam_role == "default" else literal(iam_role)
+    form = "FORMAT AS PARQUET" + ("\nMANIFEST" if is_manifest else "")
+    return Statement(f"load {table}", f"COPY {table}\nFROM {literal(location)}\nIAM_ROLE {role}\n{form}")

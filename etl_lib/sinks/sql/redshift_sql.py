@@ -8,20 +8,14 @@ statements as literals. Staging tables are permanent, because every batch has a 
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC
 
-from etl_lib.process.errors import SchemaError
-from etl_lib.sinks.relations import (
-    RELATIONS,
+from etl_lib.sinks.relations import RELATIONS, Column, Relation
+from etl_lib.sinks.sql.statements import (
     STATE_GRAIN,
     STATE_TABLE,
-    Column,
     Namespace,
-    Publish,
-    Relation,
     Statement,
     check_that,
     column_differences,
@@ -33,6 +27,7 @@ from etl_lib.sinks.relations import (
     rows_have_keys,
     sales_sums,
 )
+from etl_lib.tables.publishes import Publish
 
 IDENTIFIER_BYTES = 127
 
@@ -65,8 +60,6 @@ _STATE_COLUMNS = {
     "versions": "VARCHAR(65535)",
     "published_at": "TIMESTAMPTZ",
 }
-_ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+(,arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+)*")
-_LOCATION = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
 
 
 def namespace(schema: str) -> Namespace:
@@ -127,32 +120,6 @@ def leftovers(schema: str) -> Statement:
         f"WHERE lower(schemaname) = lower({literal(schema)}) AND tablename ~ '^stage_.+_({relations})(_keys)?$'\n"
         "ORDER BY tablename",
     )
-
-
-def copy(table: str, location: str, iam_role: str, *, is_manifest: bool = False) -> Statement:
-    """Load Parquet files into a staging table (a quoted name, from `namespace`).
-
-    `location` is an S3 prefix or, with `is_manifest`, a file as `manifest` writes it. `iam_role` is the ARN of a role
-    that the warehouse may assume, several with commas for a chain, or `default`. COPY goes by position: the files have
-    exactly the columns of the table, in its order. Where nothing is staged there is nothing to COPY: a prefix without
-    files is an error in Redshift. SchemaError for a location or a role that is none.
-    """
-    if not _LOCATION.fullmatch(location):
-        raise SchemaError(f"{location!r} is no place to COPY from: expected s3://<bucket>/<prefix or manifest>")
-    if iam_role != "default" and not _ROLE.fullmatch(iam_role):
-        raise SchemaError(f"{iam_role!r} is no IAM role: expected arn:aws:iam::<account>:role/<name>, or default")
-    role = "default" if iam_role == "default" else literal(iam_role)
-    form = "FORMAT AS PARQUET" + ("\nMANIFEST" if is_manifest else "")
-    return Statement(f"load {table}", f"COPY {table}\nFROM {literal(location)}\nIAM_ROLE {role}\n{form}")
-
-
-def manifest(files: Mapping[str, int]) -> str:
-    """The manifest for a COPY of Parquet: S3 location to size in bytes; each file is mandatory."""
-    entries = [
-        {"url": location, "mandatory": True, "meta": {"content_length": size}}
-        for location, size in sorted(files.items())
-    ]
-    return json.dumps({"entries": entries}, indent=2)
 
 
 def apply(schema: str, publish: Publish) -> list[Statement]:

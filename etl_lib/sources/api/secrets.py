@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.process.secrets import MASK, redacted
+from etl_lib.process.redaction import MASK, redacted
 from etl_lib.settings.api_settings import ApiSource
 
 _SHOWN = 500
