@@ -6,8 +6,8 @@
 | queries interpreted, not planned again | few files and orders | to compile a query costs more than it saves |
 | the stage read once, its rows values in each plan | few rows | Delta looks for the files of each query anew |
 
-Each is worth at least a tenth of a small run's CPU time, and costs a large run more: docs/performance.md has both. The
-limits lie between sizes that were measured.
+Each is worth at least a tenth of a small run's CPU time, and costs a large run more: docs/explanation/performance.md
+has both. The limits lie between sizes that were measured.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from tests.integration.test_orders_job import outcomes
 from tests.job import Job
 from tests.readme import README, ROOT, blocks
 
-OPERATIONS = ROOT / "docs" / "operations.md"
+OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 
 
 def shown(text: str) -> set[str]:

@@ -42,7 +42,7 @@ def job_environment() -> dict[str, str]:
 
 
 def test_every_variable_is_explained_in_the_example_of_an_environment() -> None:
-    docs = (ROOT / "docs" / "sources-and-sinks.md").read_text()
+    docs = (ROOT / "docs" / "how-to" / "sources-and-sinks.md").read_text()
     confs = [path.read_text() for path in (ROOT / "conf").glob("*.yaml")]
     used = variables("".join([TEXT, SHOP.read_text(), docs, *confs])) - {"NAME", "TMPDIR"}
     assert used - EXAMPLES.keys() == set()

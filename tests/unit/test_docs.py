@@ -38,10 +38,10 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "conf", "deploy", "docs", "sample_data", "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 README = ROOT / "README.md"
-DICTIONARY = ROOT / "docs" / "data-dictionary.md"
-CONFIGURATION = ROOT / "docs" / "configuration.md"
-SOURCES = ROOT / "docs" / "sources-and-sinks.md"
-ARCHITECTURE = ROOT / "docs" / "architecture.md"
+DICTIONARY = ROOT / "docs" / "reference" / "data-dictionary.md"
+CONFIGURATION = ROOT / "docs" / "reference" / "configuration.md"
+SOURCES = ROOT / "docs" / "how-to" / "sources-and-sinks.md"
+ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
 
 Parse = Callable[[Sequence[str]], Arguments]
