@@ -1,4 +1,4 @@
-"""The commands of the README, run as they stand there, in a folder that holds what a checkout holds."""
+"""The commands of the README and the tutorial, run as they stand there, in a folder with what a checkout holds."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from tests.job import Job
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial" / "sample.md"
 
 Files = dict[str, tuple[int, int]]
 """Files by their path, each with its size and when it was written."""
@@ -31,8 +32,8 @@ def blocks(page: Path, language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """The commands of the README in their order."""
-    return "".join(blocks(README, "bash")).splitlines()
+    """The commands of the README, then those of the tutorial, in their order."""
+    return "".join([*blocks(README, "bash"), *blocks(TUTORIAL, "bash")]).splitlines()
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Done:
 
 @dataclass
 class SampleJob(Job):
-    """Tables and metrics as commands of the README left them, over the landing files of the folder where they ran."""
+    """Tables and metrics as commands of the pages left them, over the landing files of the folder where they ran."""
 
     landed: Path = Path()
 

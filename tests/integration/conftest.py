@@ -37,7 +37,7 @@ class FirstLoad:
 
 @dataclass(frozen=True)
 class Readme:
-    """All commands of the README in their order, and the tables after the later batch of the sample."""
+    """All commands of the README and the tutorial, in their order, and the tables after the later batch."""
 
     commands: list[Done]
     later: SampleJob

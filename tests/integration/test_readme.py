@@ -1,4 +1,4 @@
-"""The commands of the README, run for real and in its order; the SQL of the docs, run on the tables of the sample."""
+"""The commands of the README and the tutorial, run in their order; the SQL of the docs, run on the sample's tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tests.integration.test_orders_job import outcomes
 from tests.job import Job
 from tests.readme import README, ROOT, blocks
 
-OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
+METRICS = ROOT / "docs" / "reference" / "metrics.md"
+QUERIES = [sql for page in sorted((ROOT / "docs" / "how-to").glob("*.md")) for sql in blocks(page, "sql")]
 
 
 def shown(text: str) -> set[str]:
@@ -67,15 +68,15 @@ def test_a_plan_is_shown_and_changes_no_table_until_it_is_applied_once(
 
 
 def test_every_metric_is_explained(sample_job: Job) -> None:
-    explained = OPERATIONS.read_text(encoding="utf-8").partition("## metrics.json")[2]
+    explained = METRICS.read_text(encoding="utf-8")
     assert [key for key in sample_job.metrics() if f"`{key}`" not in explained] == []
 
 
-@pytest.mark.parametrize("number", range(len(blocks(OPERATIONS, "sql"))))
+@pytest.mark.parametrize("number", range(len(QUERIES)))
 def test_the_sql_of_the_docs_runs(
     sample_job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], number: int
 ) -> None:
     file = tmp_path / "query.sql"
-    file.write_text(blocks(OPERATIONS, "sql")[number], encoding="utf-8")
+    file.write_text(QUERIES[number], encoding="utf-8")
     assert query.main([str(file), "--set", f"warehouse={sample_job.root / 'warehouse'}", "--csv"]) == 0
     assert capsys.readouterr().out

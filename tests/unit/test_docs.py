@@ -38,6 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "conf", "deploy", "docs", "sample_data", "tests")
 PAGES = sorted([*ROOT.glob("*.md"), *(page for folder in FOLDERS for page in (ROOT / folder).rglob("*.md"))])
 README = ROOT / "README.md"
+TUTORIAL = ROOT / "docs" / "tutorial" / "sample.md"
+COMMAND_LINE = ROOT / "docs" / "reference" / "command-line.md"
 DICTIONARY = ROOT / "docs" / "reference" / "data-dictionary.md"
 CONFIGURATION = ROOT / "docs" / "reference" / "configuration.md"
 SOURCES = ROOT / "docs" / "how-to" / "sources-and-sinks.md"
@@ -117,6 +119,18 @@ def test_the_readme_lists_every_table() -> None:
     assert listed == [table.name for table in (*ALL_TABLES, *VIEWS)]
 
 
+@pytest.mark.parametrize("part", ["Tutorial", "How-to", "Reference", "Explanation"])
+def test_the_readme_lists_every_page_under_its_part(part: str) -> None:
+    listed = set(re.findall(r"^- \[.+?\]\((.+?)\): ", section(README, f"### {part}"), re.MULTILINE))
+    pages = {named(page) for page in (ROOT / "docs" / part.lower()).glob("*.md")}
+    assert pages
+    assert listed - {"docs/decisions/README.md"} == pages
+
+
+def test_the_readme_is_read_in_five_minutes() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
+
+
 def settings_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, bool]]:
     """Every setting by its dotted key, and whether it must be given."""
     for name, field in model.model_fields.items():
@@ -183,33 +197,29 @@ def options_in(text: str) -> set[str]:
     return set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text))
 
 
-@pytest.mark.parametrize(
-    ("parse", "heading"),
-    [
-        (parse_order_arguments, "## Options"),
-        (parse_feature_arguments, "### Its options"),
-        (parse_quarantine_arguments, "## Look at what was rejected"),
-        (parse_maintain_arguments, "### Options of upkeep"),
-    ],
-)
-def test_the_readme_has_every_option(parse: Parse, heading: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("script", "parse"), [*JOBS.items(), ("jobs/query.py", query.parse_arguments)])
+def test_the_command_line_page_has_every_option(
+    script: str, parse: Callable[[Sequence[str]], object], capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         parse(["--help"])
-    listed = "".join(row[0] for row in rows(section(README, heading)))
+    headings = ("## Every job", f"## `{script}`")
+    listed = "".join(row[0] for heading in headings for row in rows(section(COMMAND_LINE, heading)))
     assert options_in(listed) == options_in(capsys.readouterr().out)
 
 
-def test_the_readme_has_every_exit_code() -> None:
+def test_the_command_line_page_has_every_exit_code() -> None:
     codes = {0, LakehouseError.exit_code, *(error.exit_code for error in LakehouseError.__subclasses__())}
-    assert {int(found) for found in re.findall(r"^\| (\d) \|", section(README, "## Options"), re.MULTILINE)} == codes
+    listed = re.findall(r"^\| (\d) \|", section(COMMAND_LINE, "## Exit codes"), re.MULTILINE)
+    assert {int(number) for number in listed} == codes
 
 
-def test_the_readme_shows_the_beginning_of_the_features_of_the_sample() -> None:
+def test_the_tutorial_shows_the_beginning_of_the_features_of_the_sample() -> None:
     def features(page: Path) -> str:
         return page.read_text(encoding="utf-8").partition("```csv\n")[2].partition("```")[0]
 
-    assert features(README)
-    assert features(SAMPLE_OF_EVENTS).startswith(features(README))
+    assert features(TUTORIAL)
+    assert features(SAMPLE_OF_EVENTS).startswith(features(TUTORIAL))
 
 
 def test_the_architecture_names_every_outcome_and_every_module() -> None:
