@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -228,7 +228,8 @@ def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_cl
             apply_batch(run, begun, batch, Metrics())
     clock = iter([100.0, 200.0, 502.34567])
     monkeypatch.setattr(applying, "time", SimpleNamespace(monotonic=lambda: next(clock)))
-    finish_interrupted(run)
+    next_process = replace(run, warehouse=Warehouse(run.spark, run.warehouse.location))
+    finish_interrupted(next_process)
     gate = "the quality gate is closed, no table was changed:\n  orders: 66.7% rejected, above "
     assert statuses(run) == [
         ("r1", "failed", f"{gate}quality.max_rejected_share 50.0%"),
@@ -237,9 +238,13 @@ def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_cl
     assert run.metrics == Metrics(finished_runs=["r2"])
     written = json.loads((Path(run.settings.output) / "metrics.json").read_text())
     assert (written["run_id"], written["status"], written["duration_s"]) == ("r2", "done", 302.346)
+    left = {name: (table["version_after"], table["rows_after"]) for name, table in written["tables"].items()}
+    versions, rows = run.warehouse.versions(PUBLISHED_TABLES), run.warehouse.rows(PUBLISHED_TABLES)
+    assert left == {name: (versions[name], rows[name]) for name in versions}
+    assert versions["dim_user"] == 1, "written by the run that was cut off, and not again"
     assert [row["order_id"] for row in run.warehouse.read(FACT_SALES).collect()] == ["o1"]
     before = run.warehouse.versions(ORDER_TABLES)
-    finish_interrupted(run)
+    finish_interrupted(next_process)
     assert run.warehouse.versions(ORDER_TABLES) == before
 
 

@@ -28,6 +28,7 @@ from etl_lib.tables.ledger import (
     RuleResult,
     RunEntry,
     TableLeft,
+    append_values,
     consistent_versions,
     known_versions,
     look_at,
@@ -43,6 +44,7 @@ from etl_lib.tables.schemas import (
     DIM_USER,
     DQ_RESULTS,
     ETL_FILES,
+    ETL_PULLS,
     ETL_RUNS,
     ETL_STAGE,
     FACT_SALES,
@@ -316,3 +318,15 @@ def test_the_results_of_rules_are_those_of_all_runs_that_ended(warehouse: Wareho
         ),
     )
     assert found.where("checked_at <= now()").count() == 5
+
+
+def test_times_of_a_row_are_entered_to_the_microsecond(spark: SparkSession, tmp_path: Path) -> None:
+    warehouse = Warehouse(spark, str(tmp_path))
+    warehouse.create([ETL_PULLS])
+    later = AT + timedelta(microseconds=1)
+    values = ("p", "orders", "r", "api", "a", "complete", None, later, None, 1, 2, 0, None, "f", MICROS + 2, AT)
+    append_values(warehouse, ETL_PULLS, [values])
+    times = [F.unix_micros(name).alias(name) for name in ("since", "until", "started_at", "ended_at")]
+    assert [tuple(row) for row in warehouse.read(ETL_PULLS).select(*times).collect()] == [
+        (None, MICROS + 1, MICROS + 2, MICROS)
+    ]
