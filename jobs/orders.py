@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.applying.plan import record_plan
 from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
-from etl_lib.deciding.bookkeeping import nothing_new
 from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.results import nothing_new
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.session import temporary_settings
 from etl_lib.process.tuning import INTERPRETED, reads_few, sums_few

@@ -25,8 +25,8 @@ from etl_lib.applying.quarantine_entries import (
 )
 from etl_lib.applying.quarantine_report import print_entries, print_summary, print_whole
 from etl_lib.applying.steps import apply_batch, finish_interrupted
-from etl_lib.deciding.bookkeeping import nothing_new, nothing_read
 from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.results import nothing_new, nothing_read
 from etl_lib.process.session import open_session
 from etl_lib.run.command import run_command
 from etl_lib.run.run import Job, Run, open_run, step

@@ -10,9 +10,8 @@ from pyspark.sql import Column
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from etl_lib.deciding.bookkeeping import MOVED_TABLES, batch_metrics
-from etl_lib.deciding.counts import Batch
-from etl_lib.deciding.missing_members import missing_counts
+from etl_lib.deciding.counts import Batch, missing_counts
+from etl_lib.deciding.results import MOVED_TABLES, order_metrics
 from etl_lib.process.streams import console_on, printable
 from etl_lib.run.metrics import Metrics
 from etl_lib.run.report import MEANINGS, print_input, print_warnings
@@ -81,7 +80,7 @@ def print_plan(batch: Batch, most: int, stream: TextIO, metrics: Metrics) -> Non
         _print_dates(batch, console)
         for name, (hit, files) in touched_files(batch).items():
             console.print(f"  {name}: {hit} of {files} files hold rows that change")
-    print_warnings((found.told() for found in batch.unlike_ids), console)
+    print_warnings((ids.message for ids in batch.unlike_ids), console)
     console.print(
         f"\nPlan: {orders['inserted']:,} to insert, {orders['updated']:,} to update, "
         f"{orders['unchanged'] + orders['stale'] + orders['superseded'] + orders['out_of_window']:,} left alone, "
@@ -120,7 +119,7 @@ def record_plan(run: Run, batch: Batch) -> None:
     """Enter the run as a plan that waits for `--apply`."""
     versions = run.warehouse.versions(MOVED_TABLES)
     rows, inferred = run.warehouse.rows(MOVED_TABLES), missing_counts(batch)
-    run.metrics.tell_input(batch_metrics(batch, rows), run.manifest)
+    run.metrics.tell_input(order_metrics(batch, rows), run.manifest)
     run.metrics.status, run.metrics.inferred = PLANNED, inferred
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
     if not run.arguments.as_json:

@@ -9,12 +9,9 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.reading.csv_files import csv_error
-from etl_lib.reading.plain_json import plain_texts
 from etl_lib.reading.strict_json import JsonShape, parse_json
 from etl_lib.reading.values import is_styled_number, iso_date, money, trimmed, whole_number
 from etl_lib.tables.schemas import MONEY
-
-DATASETS = ("prints", "taps", "pays")
 
 VIEW_SHAPE = JsonShape(
     texts=("day", "user_id"),
@@ -27,23 +24,19 @@ PAY_COLUMNS = ("pay_date", "total", "user_id", "value_prop")
 
 
 def parse_views(records: DataFrame) -> DataFrame:
-    """Lines of prints or taps: adds what `parse_json` adds, `given` (the texts day and position) and the event."""
-    parsed = parse_json(records, VIEW_SHAPE)
+    """Lines of prints or taps: adds what `parse_json` adds, `given` (the texts day and position) and the event.
+
+    Nearly all lines are plain, so that the strict parser has little to look at.
+    """
+    parsed = parse_json(records, VIEW_SHAPE, PLAIN_MEMBERS)
     texts, data = F.col("texts"), F.col("texts.event_data")
-    return _view(parsed, texts["day"], data["position"], data["value_prop"], texts["user_id"]).drop("texts", "booleans")
-
-
-def parse_plain_views(records: DataFrame) -> DataFrame:
-    """Lines of prints or taps: adds `given` and the event where they are plain; `parse_error` says which are not."""
-    found = records.withColumn("texts", plain_texts(F.col("raw"), PLAIN_MEMBERS))
-    texts = [F.get("texts", F.lit(at)) for at in range(1, len(PLAIN_MEMBERS) + 1)]
-    is_plain = F.col("texts").isNotNull()
-    return _view(found, *texts).withColumn("parse_error", F.when(~is_plain, "not_plain")).drop("texts")
-
-
-def _view(records: DataFrame, day: Column, position: Column, value_prop: Column, user_id: Column) -> DataFrame:
-    given = F.struct(day.alias("day"), position.alias("position"))
-    views = records.withColumns({"given": given, "user_id": user_id, "value_prop": value_prop})
+    views = parsed.withColumns(
+        {
+            "given": F.struct(texts["day"].alias("day"), data["position"].alias("position")),
+            "user_id": texts["user_id"],
+            "value_prop": data["value_prop"],
+        }
+    ).drop("texts")
     return _event(views, whole_number(F.col("given.position")), F.lit(None).cast(MONEY))
 
 

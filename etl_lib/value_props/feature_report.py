@@ -8,39 +8,23 @@ from typing import TextIO
 
 from rich.table import Table as Grid
 
-from etl_lib.deciding.bookkeeping import dataset_metrics
-from etl_lib.deciding.counts import drift_of
+from etl_lib.deciding.counts import Batch
 from etl_lib.process.streams import console_on
-from etl_lib.reading.event_records import DATASETS
+from etl_lib.reading.datasets import staged_in
 from etl_lib.run.metrics import Counts, EventMetrics, FeatureMetrics, Metrics, WindowMetrics
 from etl_lib.run.report import print_closing, print_grids, print_input, print_opening, print_warnings
 from etl_lib.settings.config import Settings
 from etl_lib.tables.ledger import RuleResult
-from etl_lib.value_props.event_batch import EVENT_OUTCOMES, EventBatch
+from etl_lib.tables.schemas import ETL_EVENTS
 from etl_lib.value_props.expectations import is_complete
 from etl_lib.value_props.weeks import Windows
 
 MEANINGS = {"valid": "counted where a window or a target week holds its day", "rejected": "in quarantine"}
 
 
-def batch_metrics(batch: EventBatch, warnings: Sequence[str] | None = None) -> EventMetrics:
-    """The numbers of the input; `warnings` are None until its weeks are judged."""
-    counts = batch.datasets
-    return EventMetrics(
-        **{f"input_{name}": counts[name].records for name in DATASETS},
-        **{f"{outcome}_{name}": counts[name].outcomes[outcome] for name in DATASETS for outcome in EVENT_OUTCOMES},
-        outcomes={outcome: sum(counts[name].outcomes[outcome] for name in DATASETS) for outcome in EVENT_OUTCOMES},
-        blank_lines=sum(counts[name].blank for name in DATASETS),
-        repeated_headers=batch.repeated_headers,
-        datasets={name: dataset_metrics(counts[name], EVENT_OUTCOMES) for name in DATASETS},
-        drift=drift_of(batch),
-        warnings=warnings,
-    )
-
-
-def window_metrics(batch: EventBatch, windows: Windows, reference: date) -> WindowMetrics:
+def window_metrics(batch: Batch, windows: Windows, reference: date) -> WindowMetrics:
     """Which weeks the run is about, and how many pays none of its windows holds."""
-    pays, covered_to = batch.datasets["pays"].days, batch.last_print_day
+    pays, covered_to = batch.of("pays").days, max(batch.of("prints").days, default=None)
     return WindowMetrics(
         reference_date=reference.isoformat(),
         target_week=windows.weeks[-1].isoformat(),
@@ -62,7 +46,7 @@ def feature_metrics(
     return FeatureMetrics(
         rows=sum(week["rows"] for week in weeks.values()),
         clicked_rows=sum(week["clicked_rows"] for week in weeks.values()),
-        **{f"duplicate_{name}": duplicates[name] for name in DATASETS},
+        **{f"duplicate_{entry.name}": duplicates[entry.name] for entry in staged_in(ETL_EVENTS)},
         files=files,
         versions=versions,
     )

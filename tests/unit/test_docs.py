@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from etl_lib.value_props.event_batch import EVENT_OUTCOMES
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
@@ -30,7 +31,6 @@ from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
-from etl_lib.value_props.event_batch import EVENT_OUTCOMES
 from etl_lib.value_props.expectations import WEEK_RULES
 from jobs import query
 

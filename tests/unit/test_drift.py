@@ -6,11 +6,11 @@ import json
 from typing import Any, get_args
 
 import pytest
+from etl_lib.deciding.json_members import members_given, members_of_other_types
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.deciding.drift import DECLARED, by_kind
-from etl_lib.deciding.json_members import members_given, members_of_other_types
 from etl_lib.reading.order_records import ORDER_SHAPE
 from etl_lib.reading.strict_json import parse_json
 from etl_lib.run.report import DRIFT_MEANINGS, drift_told

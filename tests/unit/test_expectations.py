@@ -10,18 +10,19 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
-
 from etl_lib.deciding.bookkeeping import id_results
+from etl_lib.value_props.event_batch import EventBatch, EventCounts
+
 from etl_lib.deciding.counts import Batch, OrderCounts
 from etl_lib.deciding.ids_alike import UnlikeIds
 from etl_lib.tables.ledger import RuleResult
-from etl_lib.value_props.event_batch import EventBatch, EventCounts
 from etl_lib.value_props.expectations import WEEK_RULES, is_complete, week_results
 from etl_lib.value_props.weeks import Windows
 
 if TYPE_CHECKING:
-    from etl_lib.deciding.stage import Stage
     from etl_lib.value_props.event_batch import EventStage
+
+    from etl_lib.deciding.stage import Stage
 
 TARGET = date(2020, 11, 30)
 BEFORE = [date(2020, 11, day) for day in (9, 16, 23)]

@@ -10,12 +10,12 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from etl_lib.value_props.event_batch import EventBatch, EventCounts
 
 from etl_lib.reading.event_records import DATASETS
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.tables.ledger import RuleResult
-from etl_lib.value_props.event_batch import EventBatch, EventCounts
 from etl_lib.value_props.feature_report import (
     MEANINGS,
     batch_metrics,

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from etl_lib.deciding.bookkeeping import batch_metrics
 
 from etl_lib.applying.plan import print_plan
-from etl_lib.deciding.bookkeeping import batch_metrics
 from etl_lib.deciding.counts import Batch, OrderCounts
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
 from etl_lib.deciding.outcomes import OUTCOMES
