@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
+from etl_lib.commands import query
 from etl_lib.deciding.ids_alike import SHARED_IDS
 from etl_lib.deciding.outcomes import OUTCOMES
 from etl_lib.process.errors import LakehouseError
@@ -32,7 +33,6 @@ from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, Re
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
 from etl_lib.value_props.event_batch import EVENT_OUTCOMES
 from etl_lib.value_props.expectations import WEEK_RULES
-from jobs import query
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "conf", "deploy", "docs", "sample_data", "tests")

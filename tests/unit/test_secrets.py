@@ -11,7 +11,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -23,12 +23,12 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from etl_lib.commands.frame import exit_code
 from etl_lib.process import redaction
 from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.logs import configure_logs
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import SecretError, reveal, without_credentials
-from etl_lib.run.command import run_command
 from tests import aws as services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -510,7 +510,7 @@ def test_no_secret_is_in_any_value_of_a_log_event(canary: str, capsys: pytest.Ca
 
 @pytest.mark.usefixtures("own_hooks")
 def test_the_trace_of_an_error_has_no_secret_in_it(canary: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(lambda: fail_with(canary)) == 1
+    assert exit_code(lambda _: fail_with(canary), []) == 1
     event = json.loads(capsys.readouterr().err)
     for told in ("KeyError: '***'", "note ***", "config ***", "group ***", "value ***"):
         assert told in event["exception"]
@@ -519,10 +519,10 @@ def test_the_trace_of_an_error_has_no_secret_in_it(canary: str, capsys: pytest.C
 
 @pytest.mark.usefixtures("own_hooks")
 def test_the_message_of_an_expected_error_has_no_secret_in_it(canary: str, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail() -> None:
+    def fail(_argv: Sequence[str]) -> None:
         raise ConfigError(f"cannot connect with {canary}")
 
-    assert run_command(fail) == 2
+    assert exit_code(fail, []) == 2
     assert json.loads(capsys.readouterr().err)["event"] == "cannot connect with ***"
 
 

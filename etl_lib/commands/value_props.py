@@ -1,0 +1,44 @@
+"""The value-props command: from prints, taps and payments, the features that a ranking model learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from etl_lib.commands.frame import read_configuration
+from etl_lib.reading.event_records import DATASETS
+from etl_lib.run.restore import finish_restores
+from etl_lib.run.run import Job, open_run, step
+from etl_lib.settings.arguments import parse_feature_arguments
+from etl_lib.sources.before_spark import check_before_spark
+from etl_lib.sources.damaged import stage_readable
+from etl_lib.tables.schemas import FEATURE_TABLES
+from etl_lib.value_props.event_staging import event_files, stage_events
+from etl_lib.value_props.feature_report import print_summary
+from etl_lib.value_props.feature_run import apply_weeks, pass_gates, plan_weeks, windows_of
+
+JOB = Job("value_props", FEATURE_TABLES, print_summary)
+
+
+def compute_features(argv: Sequence[str]) -> None:
+    """From all files into the stage, and from the stage into the target weeks or onto the screen."""
+    arguments = parse_feature_arguments(argv)
+    settings, rules = read_configuration(arguments)
+    for dataset in DATASETS:
+        settings.input.location(dataset)
+    check_before_spark(settings, inputs=DATASETS)
+    with open_run(JOB, settings, arguments, rules) as run:
+        if run.ledger.has_open:
+            finish_restores(run)
+        with step("files") as counts:
+            listed = event_files(run)
+            counts["files"] = sum(map(len, listed.values()))
+        with step("stage") as counts:
+            batch, files = stage_readable(run, listed, partial(stage_events, run))
+            counts["records"] = sum(dataset.records for dataset in batch.datasets.values())
+        pass_gates(run, batch)
+        reference, windows = windows_of(run, batch, arguments)
+        if arguments.plan:
+            plan_weeks(run, batch, windows, reference)
+        else:
+            apply_weeks(run, files, batch, windows, reference)
