@@ -8,6 +8,7 @@ import io
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -367,7 +368,13 @@ WRITINGS: list[Callable[[str], str]] = [
     lambda text: ascii(text)[1:-1],
     lambda text: repr(text.encode())[2:-1],
     html.escape,
+    lambda text: html.escape(text, quote=False),
+    lambda text: quote(text, safe="!'()*~"),
+    lambda text: quote(text, safe="", encoding="latin-1" if max(text) < "\u0100" else "utf-8"),
+    lambda text: repr(f"{BOTH_QUOTES}{text}")[len(repr(BOTH_QUOTES)) - 1 : -1],
+    lambda text: re.sub(r"(?<=\\u)\w{4}", lambda digits: digits[0].upper(), escaped_in_json(text)),
 ]
+BOTH_QUOTES = "'\""
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.text(st.characters(exclude_categories=["Cs"]), min_size=4).filter(lambda text: text.strip())
 
@@ -389,6 +396,13 @@ def reveal_all(found: list[str]) -> None:
 )
 @example(found=["****"], writing=str, around=("*", "", "*"))
 @example(found=["a\\\\b\\", '\\"\\"'], writing=escaped_in_json, around=("\\", "\\", "\\"))
+@example(found=["0:0a"], writing=WRITINGS[5], around=("", "", ""))
+@example(found=["%0aö"], writing=WRITINGS[5], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-5], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-4], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-3], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-2], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-1], around=("", "", ""))
 def test_no_writing_of_any_secret_survives(
     found: list[str], writing: Callable[[str], str], around: tuple[str, str, str]
 ) -> None:
