@@ -13,8 +13,8 @@ from etl_lib.process.errors import LakehouseError
 from etl_lib.process.logs import configure_logs
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import RuleBook
+from etl_lib.settings.strict_model import load_settings
 
 log = structlog.get_logger(__name__)
 

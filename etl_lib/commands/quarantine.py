@@ -23,9 +23,9 @@ from etl_lib.deciding.gates import pass_gates
 from etl_lib.process.session import open_session
 from etl_lib.run.run import Job, Run, open_run, step
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
 from etl_lib.settings.rules import RuleBook
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.ledger import DONE
 from etl_lib.tables.run_manifest import REPLAY_JOB
 from etl_lib.tables.schemas import ORDER_TABLES

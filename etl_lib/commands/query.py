@@ -20,7 +20,7 @@ from etl_lib.process.session import open_session
 from etl_lib.process.streams import console_on
 from etl_lib.settings.arguments import Parser
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.ledger import consistent_versions
 from etl_lib.tables.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, VIEWS, Table, View
 from etl_lib.tables.warehouse import Warehouse

@@ -25,11 +25,11 @@ from etl_lib.settings.arguments import (
     parse_pull_arguments,
 )
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
 from etl_lib.value_props.event_batch import EVENT_OUTCOMES
 from etl_lib.value_props.expectations import WEEK_RULES
