@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from etl_lib.commands.frame import read_configuration
 from etl_lib.run.metrics import UpkeepMetrics
+from etl_lib.run.report import Job
 from etl_lib.run.restore import MAINTAIN, finish_restores, plan_restore, restore, restore_metrics
-from etl_lib.run.run import Job, Run, open_run
+from etl_lib.run.run import Run, open_run
 from etl_lib.settings.arguments import MaintainArguments, parse_maintain_arguments
 from etl_lib.tables.ledger import DONE, PLANNED
 from etl_lib.tables.schemas import Table
+from etl_lib.upkeep.invariants import MEANINGS
 from etl_lib.upkeep.maintenance import check, compact, purge, tables_of, vacuum
-from etl_lib.upkeep.maintenance_report import print_plan, print_summary
 
-JOB = Job(MAINTAIN, (), print_summary)
+JOB = Job(MAINTAIN, (), MEANINGS)
 
 
 def maintain(argv: Sequence[str]) -> None:
@@ -30,8 +30,6 @@ def maintain(argv: Sequence[str]) -> None:
         elif arguments.restored_run_id not in finish_restores(run):
             change(run, arguments, tables)
         run.metrics.status = PLANNED if arguments.plan else DONE
-        if arguments.plan and not arguments.as_json:
-            print_plan(run.metrics.upkeep, sys.stdout)
 
 
 def change(run: Run, arguments: MaintainArguments, tables: Sequence[Table]) -> None:

@@ -13,10 +13,10 @@ from etl_lib.deciding.gates import pass_gates
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.session import temporary_settings
 from etl_lib.process.tuning import INTERPRETED, settings_to_apply, settings_to_stage
-from etl_lib.run.run import Job, Run, open_run, step
+from etl_lib.run.report import MEANINGS, Job
+from etl_lib.run.run import Run, open_run, step
 from etl_lib.settings.arguments import Scope, parse_order_arguments
 from etl_lib.sinks.opening import open_sinks
-from etl_lib.sinks.publish_report import print_orders_summary
 from etl_lib.sinks.publishing import publish_tables
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.damaged import stage_readable
@@ -24,7 +24,7 @@ from etl_lib.sources.intake import DATASETS, files_to_read
 from etl_lib.sources.pulling import pull_sources
 from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, ORDER_TABLES
 
-JOB = Job("orders", ORDER_TABLES, print_orders_summary)
+JOB = Job("orders", ORDER_TABLES, MEANINGS)
 
 
 def load_orders(argv: Sequence[str]) -> None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from etl_lib.commands.frame import read_configuration
-from etl_lib.run.run import Job, open_run
+from etl_lib.run.report import Job
+from etl_lib.run.run import open_run
 from etl_lib.settings.arguments import parse_publish_arguments
 from etl_lib.sinks.opening import chosen_sinks, open_sinks
-from etl_lib.sinks.publish_report import print_summary
 from etl_lib.sinks.publishing import publish_tables
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.tables.ledger import DONE
 
-JOB = Job("publish", (), print_summary)
+JOB = Job("publish", (), {})
 
 
 def publish(argv: Sequence[str]) -> None:

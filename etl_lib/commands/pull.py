@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 from etl_lib.commands.frame import read_configuration
 from etl_lib.process.errors import ConfigError
-from etl_lib.run.run import Job, open_run
+from etl_lib.run.report import Job
+from etl_lib.run.run import open_run
 from etl_lib.settings.arguments import parse_pull_arguments
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.pulling import print_pulls_summary, pull_sources
+from etl_lib.sources.pulling import pull_sources
 from etl_lib.tables.ledger import DONE
 
-JOB = Job("pull", (), print_pulls_summary)
+JOB = Job("pull", (), {})
 
 
 def pull(argv: Sequence[str]) -> None:

@@ -16,12 +16,13 @@ from etl_lib.applying.quarantine_entries import (
     stage_replay,
     with_full_ids,
 )
-from etl_lib.applying.quarantine_report import print_entries, print_summary, print_whole
+from etl_lib.applying.quarantine_report import print_entries, print_whole
 from etl_lib.applying.steps import apply_batch, finish_interrupted
 from etl_lib.deciding.bookkeeping import nothing_new, nothing_read
 from etl_lib.deciding.gates import pass_gates
 from etl_lib.process.session import open_session
-from etl_lib.run.run import Job, Run, open_run, step
+from etl_lib.run.report import MEANINGS, Job
+from etl_lib.run.run import Run, open_run, step
 from etl_lib.settings.config import Settings
 from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
 from etl_lib.settings.rules import RuleBook
@@ -31,7 +32,7 @@ from etl_lib.tables.run_manifest import REPLAY_JOB
 from etl_lib.tables.schemas import ORDER_TABLES
 from etl_lib.tables.warehouse import Warehouse
 
-JOB = Job(REPLAY_JOB, ORDER_TABLES, print_summary)
+JOB = Job(REPLAY_JOB, ORDER_TABLES, MEANINGS)
 
 
 def work_on_quarantine(argv: Sequence[str]) -> None:

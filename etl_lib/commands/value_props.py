@@ -7,17 +7,17 @@ from functools import partial
 
 from etl_lib.commands.frame import read_configuration
 from etl_lib.reading.event_records import DATASETS
+from etl_lib.run.report import EVENT_MEANINGS, Job
 from etl_lib.run.restore import finish_restores
-from etl_lib.run.run import Job, open_run, step
+from etl_lib.run.run import open_run, step
 from etl_lib.settings.arguments import parse_feature_arguments
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.damaged import stage_readable
 from etl_lib.tables.schemas import FEATURE_TABLES
 from etl_lib.value_props.event_staging import event_files, stage_events
-from etl_lib.value_props.feature_report import print_summary
 from etl_lib.value_props.feature_run import apply_weeks, pass_gates, plan_weeks, windows_of
 
-JOB = Job("value_props", FEATURE_TABLES, print_summary)
+JOB = Job("value_props", FEATURE_TABLES, EVENT_MEANINGS)
 
 
 def compute_features(argv: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import structlog
 from etl_lib.deciding.bookkeeping import record_failure
 from etl_lib.deciding.counts import Batch, Counted, DatasetCounts, drift_of
 from etl_lib.process.errors import AccountingError, QualityGateError
-from etl_lib.run.report import drift_told
+from etl_lib.run.report import drift_sentences
 from etl_lib.run.run import Run
 from etl_lib.tables.run_manifest import Manifest
 
@@ -29,7 +29,7 @@ def pass_gates(run: Run, batch: Batch) -> None:
 
 def warn_of_drift(run: Run, batch: Counted) -> None:
     """Warn of each dataset and kind of schema drift with the policy `warn`."""
-    for drift in drift_told(drift_of(batch), run.settings.drift, "warn"):
+    for drift in drift_sentences(drift_of(batch), run.settings.drift, "warn"):
         log.warning(f"schema drift in {drift}")
 
 
@@ -68,7 +68,7 @@ def quality_problem(run: Run, batch: Counted, limited: Sequence[str]) -> Quality
         share = counts.outcomes["rejected"] / max(counts.records, 1)
         if share > most:
             problems.append(f"{dataset}: {share:.1%} rejected, above quality.max_rejected_share {most:.1%}")
-    problems += [f"schema drift in {drift}" for drift in drift_told(drift_of(batch), run.settings.drift, "fail")]
+    problems += [f"schema drift in {drift}" for drift in drift_sentences(drift_of(batch), run.settings.drift, "fail")]
     if not problems:
         return None
     return QualityGateError("the quality gate is closed, no table was changed:\n  " + "\n  ".join(problems))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from datetime import date, timedelta
 from functools import partial
@@ -26,7 +25,7 @@ from etl_lib.value_props.apply_features import FILES, publish_file, replace_week
 from etl_lib.value_props.event_batch import EventBatch, FileCounts, count_duplicates
 from etl_lib.value_props.event_staging import Files
 from etl_lib.value_props.expectations import WEEK_RULES, week_results
-from etl_lib.value_props.feature_report import batch_metrics, feature_metrics, print_plan, warnings, window_metrics
+from etl_lib.value_props.feature_report import batch_metrics, feature_metrics, warnings, window_metrics
 from etl_lib.value_props.weeks import Windows, target_week, week_of, weeks_between
 
 log = structlog.get_logger(__name__)
@@ -78,8 +77,6 @@ def plan_weeks(run: Run, batch: EventBatch, windows: Windows, reference: date) -
     }
     versions = run.warehouse.versions(CHANGED_TABLES)
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
-    if not run.arguments.as_json:
-        print_plan(run.metrics, sys.stdout)
 
 
 def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, reference: date) -> None:
