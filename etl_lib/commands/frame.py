@@ -10,7 +10,7 @@ from typing import NoReturn
 import structlog
 
 from etl_lib.process.errors import LakehouseError
-from etl_lib.process.logs import configure_logs
+from etl_lib.process.streams import configure_logs
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook

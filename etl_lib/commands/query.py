@@ -38,8 +38,8 @@ def query(argv: Sequence[str]) -> None:
     warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
     try:
         register_tables(warehouse, sql, newest=arguments.newest)
-        found = warehouse.spark.sql(sql)
-        columns, rows = found.columns, found.limit(arguments.rows + 1).collect()
+        frame = warehouse.spark.sql(sql)
+        columns, rows = frame.columns, frame.limit(arguments.rows + 1).collect()
     except AnalysisException as error:
         raise ConfigError(f"{arguments.file}: {_first_lines(error)}") from error
     except PySparkException as error:
@@ -80,13 +80,13 @@ def register_tables(warehouse: Warehouse, sql: str, *, newest: bool = False) -> 
     """
     named = [table for table in (*ALL_TABLES, *VIEWS) if table.name in sql.lower()]
     agreeing = [] if newest else [table for table in SALES_TABLES if table in named]
-    versions = _found(warehouse, agreeing[0], partial(consistent_versions, warehouse, agreeing)) if agreeing else {}
+    versions = _made(warehouse, agreeing[0], partial(consistent_versions, warehouse, agreeing)) if agreeing else {}
     for table in named:
-        rows = _found(warehouse, table, partial(warehouse.read, table, versions))
+        rows = _made(warehouse, table, partial(warehouse.read, table, versions))
         rows.createOrReplaceTempView(table.name)
 
 
-def _found(warehouse: Warehouse, table: Table | View, read: Callable[[], Answer]) -> Answer:
+def _made(warehouse: Warehouse, table: Table | View, read: Callable[[], Answer]) -> Answer:
     try:
         return read()
     except AnalysisException as error:

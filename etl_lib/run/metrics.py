@@ -241,7 +241,7 @@ class Metrics:
 
     @property
     def text(self) -> str:
-        """All that is told, as the ledger keeps it: one JSON object, in ASCII."""
+        """All metrics, as the ledger keeps them: one JSON object, in ASCII."""
         return as_json(self, ensure_ascii=True)
 
     def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: Manifest) -> None:
@@ -255,7 +255,7 @@ def table_metrics(rows_before: Counts, rows: Counts, before: Counts, after: Coun
 
 
 def as_json(metrics: Metrics, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
-    """All that is told, as one JSON object."""
+    """All metrics, as one JSON object."""
     return json.dumps(metrics, default=values_by_key, indent=indent, ensure_ascii=ensure_ascii)
 
 

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 from etl_lib.commands.frame import exit_code
 from etl_lib.process import redaction
 from etl_lib.process.errors import ConfigError, LakehouseError
-from etl_lib.process.logs import configure_logs
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import SecretError, reveal, without_credentials
+from etl_lib.process.streams import configure_logs
 from tests import aws as services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -587,7 +587,7 @@ def test_other_libraries_logs_have_no_secret_in_them(canary: str) -> None:
 def test_an_error_that_nobody_catches_has_no_secret_in_it() -> None:
     script = (
         "import threading\n"
-        "from etl_lib.process.logs import configure_logs\n"
+        "from etl_lib.process.streams import configure_logs\n"
         "from etl_lib.process.secrets import reveal\n"
         "configure_logs()\n"
         "value = reveal('${CANARY}')\n"
