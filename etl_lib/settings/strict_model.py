@@ -74,7 +74,8 @@ class Section(BaseModel):
         A text with variables, or of the command line, is taken as a text where one is wanted, or else as YAML.
         """
         declared = cls.model_fields[info.field_name or ""].rebuild_annotation()
-        text, unset = value, list[tuple[str, str]]()
+        text = value
+        unset: list[tuple[str, str]] = []
         if info.context is not None and not is_secret(declared) and not _has_section(declared):
             text = _with_texts(value, partial(_replaced, info.context.environment, unset))
         if unset:
