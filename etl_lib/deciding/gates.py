@@ -8,7 +8,7 @@ from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.results import drift_of, record_failure
 from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.reading.datasets import DATASETS
-from etl_lib.run.report import drift_told
+from etl_lib.run.report import drift_sentences
 from etl_lib.run.run import Run
 from etl_lib.tables.run_manifest import Manifest
 
@@ -21,7 +21,7 @@ def pass_gates(run: Run, batch: Batch) -> None:
     if error is not None:
         record_failure(run, batch, str(error))
         raise error
-    for drift in drift_told(drift_of(batch), run.settings.drift, "warn"):
+    for drift in drift_sentences(drift_of(batch), run.settings.drift, "warn"):
         log.warning(f"schema drift in {drift}")
     for ids in batch.unlike_ids:
         log.warning(ids.message)
@@ -54,7 +54,7 @@ def quality_problem(run: Run, batch: Batch, manifest: Manifest) -> QualityGateEr
         share = counts.outcomes["rejected"] / max(counts.records, 1)
         if DATASETS[dataset].is_limited and not manifest.is_replay and share > most:
             problems.append(f"{dataset}: {share:.1%} rejected, above quality.max_rejected_share {most:.1%}")
-    problems += [f"schema drift in {drift}" for drift in drift_told(drift_of(batch), run.settings.drift, "fail")]
+    problems += [f"schema drift in {drift}" for drift in drift_sentences(drift_of(batch), run.settings.drift, "fail")]
     if not problems:
         return None
     return QualityGateError("the quality gate is closed, no table was changed:\n  " + "\n  ".join(problems))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from datetime import date
 from functools import partial
@@ -23,7 +22,7 @@ from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_le
 from etl_lib.tables.schemas import ETL_EVENTS, FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks
 from etl_lib.value_props.expectations import WEEK_RULES, week_results
-from etl_lib.value_props.feature_report import feature_metrics, print_plan, warnings, window_metrics
+from etl_lib.value_props.feature_report import feature_metrics, warnings, window_metrics
 from etl_lib.value_props.weeks import Windows, target_week, week_of, weeks_between
 
 log = structlog.get_logger(__name__)
@@ -86,8 +85,6 @@ def plan_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> Non
     }
     versions = run.warehouse.versions(CHANGED_TABLES)
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
-    if not run.arguments.as_json:
-        print_plan(run.metrics, sys.stdout)
 
 
 def apply_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> None:

@@ -10,11 +10,11 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from etl_lib.deciding.bookkeeping import id_results
 from etl_lib.value_props.event_batch import EventBatch, EventCounts
 
 from etl_lib.deciding.counts import Batch, OrderCounts
 from etl_lib.deciding.ids_alike import UnlikeIds
+from etl_lib.deciding.results import id_results
 from etl_lib.tables.ledger import RuleResult
 from etl_lib.value_props.expectations import WEEK_RULES, is_complete, week_results
 from etl_lib.value_props.weeks import Windows

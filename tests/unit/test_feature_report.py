@@ -14,19 +14,18 @@ from etl_lib.value_props.event_batch import EventBatch, EventCounts
 
 from etl_lib.reading.event_records import DATASETS
 from etl_lib.run.metrics import Metrics, as_json
+from etl_lib.run.report import EVENT_MEANINGS, Job, print_plan, print_summary
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.tables.ledger import RuleResult
 from etl_lib.value_props.feature_report import (
-    MEANINGS,
     batch_metrics,
     feature_metrics,
-    print_plan,
-    print_summary,
     warnings,
     window_metrics,
 )
 from etl_lib.value_props.weeks import Windows
 
+JOB = Job("value_props", (), EVENT_MEANINGS)
 MONDAY = date(2020, 11, 23)
 WINDOWS = Windows((date(2020, 11, 16), MONDAY), "calendar", 3)
 PRINTS = EventCounts(
@@ -77,7 +76,7 @@ def numbers_told() -> dict[str, Any]:
 
 def summary(found: Metrics, output: str = "/out") -> str:
     stream = StringIO()
-    print_summary(found, Settings(warehouse="/wh", output=output, rules="/r.yaml", input=Inputs()), stream)
+    print_summary(JOB, found, Settings(warehouse="/wh", output=output, rules="/r.yaml", input=Inputs()), stream)
     return stream.getvalue()
 
 
@@ -123,8 +122,8 @@ def test_the_week_is_complete_when_there_is_a_print_of_its_sunday_or_later() -> 
 def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_places() -> None:
     told = summary(metrics(told=["the week has no prints: 2020-11-16"]))
     assert "Run run-1 done in 12.5 s" in told
-    assert ["valid", "1,200", "60", MEANINGS["valid"]] in cells(told)
-    assert ["rejected", "34", "0", MEANINGS["rejected"]] in cells(told)
+    assert ["valid", "1,200", "60", EVENT_MEANINGS["valid"]] in cells(told)
+    assert ["rejected", "34", "0", EVENT_MEANINGS["rejected"]] in cells(told)
     assert ["input", "1,234", "60", "the sum"] in cells(told)
     assert ["prints", "day_is_date", "34"] in cells(told)
     assert ["2020-11-16", "0", "0"] in cells(told)
@@ -151,7 +150,7 @@ def test_a_plan_tells_the_rows_now_and_then_of_each_week() -> None:
     stream = StringIO()
     found = metrics(told=["the week has no prints: 2020-11-16"])
     found.weeks = {"2020-11-16": {"rows_now": 1500, "rows": 0}, "2020-11-23": {"rows_now": 0, "rows": 1200}}
-    print_plan(found, stream)
+    print_plan(JOB, found, stream)
     told = stream.getvalue()
     assert "Plan run-1: what the run would do" in told
     assert ["2020-11-16", "1,500", "0"] in cells(told)

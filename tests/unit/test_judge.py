@@ -17,8 +17,8 @@ from etl_lib.reading.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, par
 from etl_lib.reading.event_records import PAY_COLUMNS, parse_pays, parse_views
 from etl_lib.reading.order_records import parse_orders
 from etl_lib.settings.arguments import Window
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import STRUCTURAL, STRUCTURAL_OF, Rule, RuleBook
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.sources.landing import FILE_COLUMNS
 from tests.frames import assert_same, frame
 

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from etl_lib.deciding.bookkeeping import batch_metrics, rule_results
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib import RELEASE
 from etl_lib.deciding.counts import Batch, OrderCounts, count_batch
 from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.results import batch_metrics, rule_results
 from etl_lib.deciding.stage import NO_RECORDS, Stage, stage_columns
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.settings.config import Inputs, Settings

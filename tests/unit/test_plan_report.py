@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from etl_lib.deciding.bookkeeping import batch_metrics
 
-from etl_lib.applying.plan import print_plan
 from etl_lib.deciding.counts import Batch, OrderCounts
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
 from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.results import batch_metrics
 from etl_lib.run.metrics import Metrics, TableMetrics, as_json
-from etl_lib.run.report import MEANINGS, metrics_paths, print_json, print_summary, write_metrics
+from etl_lib.run.report import MEANINGS, Job, metrics_paths, print_json, print_plan, print_summary, write_metrics
 from etl_lib.settings.config import Inputs, Settings
 
 
@@ -44,6 +43,7 @@ ORDERS = OrderCounts(
     blank=9,
 )
 ROWS = {"dim_user": 7, "dim_product": 8}
+JOB = Job("orders", (), MEANINGS)
 
 
 def metrics_of(some: Batch) -> Metrics:
@@ -66,7 +66,13 @@ def numbers_of(some: Batch) -> dict[str, Any]:
 def summary(metrics: Metrics, output: str = "/out", warehouse: str = "/wh") -> str:
     stream = StringIO()
     settings = Settings(warehouse=warehouse, output=output, rules="/rules.yaml", input=Inputs())
-    print_summary(metrics, settings, stream)
+    print_summary(JOB, metrics, settings, stream)
+    return stream.getvalue()
+
+
+def plan(some: Batch) -> str:
+    stream = StringIO()
+    print_plan(JOB, metrics_of(some), stream)
     return stream.getvalue()
 
 
@@ -141,9 +147,7 @@ def test_ids_that_are_unlike_are_told_in_the_summary_and_in_the_plan() -> None:
     told = f"Warning {unlike.told()}\n"
     some = replace(batch(users=OrderCounts(Counter(inserted=40))), unlike_ids=[unlike])
     assert told in summary(metrics_of(some))
-    stream = StringIO()
-    print_plan(some, 20, stream, Metrics())
-    assert told in stream.getvalue()
+    assert told in plan(some)
     assert "Warning" not in summary(metrics_of(batch(orders=ORDERS)))
 
 
@@ -180,10 +184,8 @@ def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
 
 
 def test_a_plan_that_changes_nothing_says_what_is_left_alone_and_why() -> None:
-    stream = StringIO()
     counts = Counter(unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7)
-    print_plan(batch(orders=OrderCounts(counts)), 20, stream, Metrics())
-    told = stream.getvalue()
+    told = plan(batch(orders=OrderCounts(counts)))
     for outcome, number in counts.items():
         assert f"  = {number} orders {outcome}: {MEANINGS[outcome]}\n" in told
     assert "Plan: 0 to insert, 0 to update, 45 left alone, 7 to quarantine.\n" in told
