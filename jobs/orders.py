@@ -26,9 +26,8 @@ from etl_lib.settings.arguments import Scope, parse_order_arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.sinks.opening import open_sinks
 from etl_lib.sinks.publish_report import print_orders_summary
-from etl_lib.sinks.publishing import publish_tables
+from etl_lib.sinks.publishing import open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.damaged import stage_readable
 from etl_lib.sources.intake import DATASETS, files_to_read
@@ -48,7 +47,7 @@ def load_orders(argv: Sequence[str]) -> None:
     inputs = DATASETS if is_reading else ()
     check_before_spark(settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
     with open_run(ORDERS, settings, arguments, rules, arguments.apply_run_id) as run:
-        sinks = open_sinks(run.spark, settings, settings.sinks)
+        sinks = open_sinks(settings, settings.sinks)
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)
         else:

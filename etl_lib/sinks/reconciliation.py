@@ -9,8 +9,8 @@ from typing import Any
 from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
-from etl_lib.sinks.changes import Sink
 from etl_lib.sinks.relations import RELATIONS
+from etl_lib.sinks.sink import Sink
 from etl_lib.tables.schemas import FACT_SALES, SALES_TABLES
 from etl_lib.tables.warehouse import Warehouse
 

@@ -20,15 +20,15 @@ from pyspark.sql import SparkSession
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.session import NEEDED
 from etl_lib.settings.sink_settings import ParquetSettings
-from etl_lib.sinks.changes import Change, Changes, Shown
 from etl_lib.sinks.parquet import folder as parquet_folder
 from etl_lib.sinks.parquet import sink as parquet
 from etl_lib.sinks.parquet import staging as parquet_staging
 from etl_lib.sinks.parquet.folder import PublishedFolder
 from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, PublishedTable
 from etl_lib.sinks.parquet.sink import ParquetSink
-from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, Relation, SinkError
+from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.sinks.sales_wide import SALES_WIDE
+from etl_lib.sinks.sink import Change, Changes, PublishRefusedError, Shown, SinkError
 from etl_lib.tables.publishes import Publish
 from etl_lib.tables.schemas import SALES_TABLES
 from tests.aws import s3_bucket

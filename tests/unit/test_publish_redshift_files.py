@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from etl_lib.sinks.sql.redshift_sink import write_files
+from etl_lib.sinks.sql.redshift import write_files
 from etl_lib.tables.schemas import FACT_SALES
 
 MOMENT = datetime(2024, 5, 1, 23, 59, 59, 999999, tzinfo=UTC)
@@ -24,9 +24,9 @@ def test_files_have_exactly_the_columns_of_their_table_in_its_order_with_times_i
     files, rows = write_files(frame, str(tmp_path / "rows"))
     [(path, size)] = files.items()
     assert (rows, size) == (1, Path(path).stat().st_size)
-    found = pq.read_table(path)
+    read = pq.read_table(path)
     moment = pa.timestamp("us", tz="UTC")
-    assert [(field.name, field.type) for field in found.schema] == [
+    assert [(field.name, field.type) for field in read.schema] == [
         ("order_id", pa.string()),
         ("line_no", pa.int32()),
         ("order_date", pa.date32()),
@@ -40,7 +40,7 @@ def test_files_have_exactly_the_columns_of_their_table_in_its_order_with_times_i
         ("version_at", moment),
         ("run_id", pa.string()),
     ]
-    assert tuple(found.to_pylist()[0].values()) == row
+    assert tuple(read.to_pylist()[0].values()) == row
     footer = pq.read_metadata(path)
     assert {footer.row_group(0).column(at).compression for at in range(footer.num_columns)} == {"SNAPPY"}
     # INT96 has no annotation, and COPY would refuse it.

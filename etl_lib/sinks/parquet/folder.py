@@ -16,9 +16,8 @@ from etl_lib.process.errors import SchemaError
 from etl_lib.process.faults import reach
 from etl_lib.process.lock import folder_lock
 from etl_lib.process.output import located, read_bytes, write_bytes
-from etl_lib.sinks.files import copy_manifest
 from etl_lib.sinks.parquet.manifest import MANIFEST, Manifest, PublishedFile
-from etl_lib.sinks.relations import PublishRefusedError, SinkError
+from etl_lib.sinks.sink import PublishRefusedError, SinkError, copy_manifest
 
 COPY_MANIFEST = "_copy_manifest.json"
 LOCK = ".publish.lock"

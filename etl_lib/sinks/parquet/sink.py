@@ -32,13 +32,12 @@ import pyarrow.parquet as pq
 from etl_lib.process.faults import reach
 from etl_lib.process.secrets import without_credentials
 from etl_lib.settings.sink_settings import ParquetSettings
-from etl_lib.sinks.changes import Changes, Shown
-from etl_lib.sinks.files import sink_errors
 from etl_lib.sinks.parquet.folder import Found, PublishedFolder, told
 from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, following
 from etl_lib.sinks.parquet.staging import Part, parts, stage
-from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, SinkError
+from etl_lib.sinks.relations import RELATIONS
 from etl_lib.sinks.sales_wide import WIDE
+from etl_lib.sinks.sink import Changes, PublishRefusedError, Shown, SinkError, sink_errors
 from etl_lib.tables.publishes import Publish
 from etl_lib.tables.schemas import FACT_SALES
 

@@ -15,11 +15,11 @@ from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.output import located
-from etl_lib.sinks.changes import Changes
 from etl_lib.sinks.parquet.folder import Found, PublishedFolder, file_name, for_each
 from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, columns_of, is_by_date
-from etl_lib.sinks.relations import RELATIONS, Relation, SinkError
+from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.sinks.sales_wide import WIDE, dates_of, on_dates, sales_wide
+from etl_lib.sinks.sink import Changes, SinkError
 from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
 
 ROWS_PER_FILE = 5_000_000
