@@ -47,7 +47,7 @@ class Relation:
         return next(column for column in self.columns if column.name == self.group)
 
 
-def relation(
+def as_relation(
     table: Table, *, group: str, foreign_keys: Mapping[str, str] | None = None, indexes: tuple[str, ...] = ()
 ) -> Relation:
     """A declared table with flat columns as a relation. SchemaError for a column that no relation can have."""
@@ -62,20 +62,20 @@ def relation(
 
 
 RELATIONS = (
-    relation(DIM_USER, group="user_id"),
-    relation(DIM_PRODUCT, group="sku"),
-    relation(
+    as_relation(DIM_USER, group="user_id"),
+    as_relation(DIM_PRODUCT, group="sku"),
+    as_relation(
         DIM_ORDER,
         group="order_id",
         foreign_keys={"user_id": "dim_user"},
         indexes=("order_date", "user_id"),
     ),
-    relation(
+    as_relation(
         FACT_SALES,
         group="order_id",
         foreign_keys={"order_id": "dim_order", "sku": "dim_product"},
         indexes=("order_date", "user_id", "sku"),
     ),
-    relation(DAILY_SALES, group="order_date"),
+    as_relation(DAILY_SALES, group="order_date"),
 )
 """All published tables; what is referred to comes before what refers to it."""

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from etl_lib.process.errors import SchemaError
-from etl_lib.sinks.relations import RELATIONS, relation
+from etl_lib.sinks.relations import RELATIONS, as_relation
 from etl_lib.sinks.sink import copy_manifest
 from etl_lib.sinks.sql.postgres import PostgresSql
 from etl_lib.sinks.sql.publish_sql import PublishSql
@@ -137,10 +137,10 @@ def test_no_index_repeats_what_leads_the_primary_key() -> None:
 @pytest.mark.parametrize("columns", ["tags ARRAY<STRING>", "at STRUCT<a: INT>", "a INT DEFAULT 1", ""])
 def test_a_table_with_columns_that_are_not_flat_is_no_relation(columns: str) -> None:
     with pytest.raises(SchemaError, match=r"t: the column .* cannot be published"):
-        relation(Table("t", "grain", columns, ("a",)), group="a")
+        as_relation(Table("t", "grain", columns, ("a",)), group="a")
     with pytest.raises(SchemaError, match="quarantine: the column 'reasons ARRAY<STRUCT<rule: STRING'"):
-        relation(QUARANTINE, group="record_id")
-    assert relation(FACT_SALES, group="order_id").group_column.type == "STRING"
+        as_relation(QUARANTINE, group="record_id")
+    assert as_relation(FACT_SALES, group="order_id").group_column.type == "STRING"
 
 
 @given(st.text(min_size=1).filter(lambda name: "\0" not in name and len(name.encode(errors="replace")) <= 63))
