@@ -18,7 +18,6 @@ from pg8000 import dbapi  # type: ignore[import-untyped]  # ships no types
 from pyspark.sql import DataFrame
 
 from etl_lib.process.spark_errors import is_disk_full
-from etl_lib.settings.jdbc_settings import verified_tls
 from etl_lib.settings.sink_settings import PostgresSettings
 from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.sinks.sink import Changes, PublishRefusedError, SinkError
@@ -227,7 +226,7 @@ class PostgresSink(SqlSink):
             "reWriteBatchedInserts": "true",
             # An error shall not quote a row.
             "logServerErrorDetail": "false",
-            **(verified_tls(settings.ca_file) if settings.needs_tls else {}),
+            **settings.tls_options,
         }
         try:
             rows.write.format("jdbc").options(**options).mode("append").save()
