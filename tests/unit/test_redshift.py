@@ -285,11 +285,6 @@ def test_botocore_refuses_what_is_no_request(api: Any) -> None:
     assert isinstance(caught.value.__cause__, ParamValidationError)
 
 
-@pytest.mark.usefixtures("stub")
-def test_nothing_is_sent_for_no_statements(api: Any) -> None:
-    client(api).transact([])
-
-
 def test_all_pages_of_a_result_are_read_with_their_types(api: Any, stub: Stubber) -> None:
     where = {"Database": "shop", "WorkgroupName": "analytics", "Sql": "SELECT 1", "ClientToken": ANY}
     stub.add_response("execute_statement", {"Id": ID}, where)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
@@ -20,7 +20,7 @@ from pyspark.sql import DataFrame
 from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.settings.sink_settings import PostgresSettings
 from etl_lib.sinks.relations import RELATIONS, Relation
-from etl_lib.sinks.sink import Changes, PublishRefusedError, SinkError
+from etl_lib.sinks.sink import PublishRefusedError, SinkError
 from etl_lib.sinks.sql.publish_sql import PublishSql
 from etl_lib.sinks.sql.schema_sql import STATE_TABLE, Statement, literal
 from etl_lib.sinks.sql.sink import SqlSink
@@ -201,18 +201,7 @@ class PostgresSink(SqlSink):
         """The URL, which has no credentials, and the schema."""
         return f"{self._settings.url} {self._settings.schema_name}"
 
-    def _stage(self, changes: Changes) -> Mapping[str, int]:
-        publish_id = changes.publish.publish_id
-        for change in changes.relations.values():
-            if change.groups == 0:
-                continue
-            if change.keys is not None:
-                self._write(change.keys, self._sql.keys(publish_id, change.relation))
-            self._write(change.rows, self._sql.rows(publish_id, change.relation))
-        with self._connected() as database:
-            return dict(database.query(self._sql.staged_row_counts(publish_id)))
-
-    def _write(self, rows: DataFrame, table: str) -> None:
+    def _stage(self, frame: DataFrame, _place: str, table: str) -> list[Statement]:
         """Append rows to a table by several connections at once. SinkError with the database's own reason."""
         settings = self._settings
         options = {
@@ -229,7 +218,7 @@ class PostgresSink(SqlSink):
             **settings.tls_options,
         }
         try:
-            rows.write.format("jdbc").options(**options).mode("append").save()
+            frame.write.format("jdbc").options(**options).mode("append").save()
         except Exception as error:  # of Java, of Spark Connect or of Spark
             reasons = _REASON.findall(str(error))
             if not reasons or is_disk_full(error):
@@ -238,6 +227,7 @@ class PostgresSink(SqlSink):
                 f"could not fill the staging table {table} at {self.address}: {reasons[-1]}. What the "
                 "schema shows is as it was; see to the reason and publish again"
             ) from error
+        return []
 
     @contextmanager
     def _connected(self) -> Iterator[PostgresDatabase]:

@@ -33,20 +33,14 @@ _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+(,arn:aws[a-z-]*
 _LOCATION = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
 _PUBLISH_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 
-_DISTRIBUTION = {
-    "fact_sales": "DISTKEY (order_id)",
-    "dim_order": "DISTKEY (order_id)",
-    "daily_sales": "DISTSTYLE EVEN",
-    "dim_user": "DISTSTYLE ALL",
-    "dim_product": "DISTSTYLE ALL",
+_STORAGE = {
+    "fact_sales": ("DISTKEY (order_id)", "order_date, order_id"),
+    "dim_order": ("DISTKEY (order_id)", "order_date, order_id"),
+    "daily_sales": ("DISTSTYLE EVEN", "order_date, currency"),
+    "dim_user": ("DISTSTYLE ALL", "user_id"),
+    "dim_product": ("DISTSTYLE ALL", "sku"),
 }
-_SORT_KEYS = {
-    "fact_sales": "order_date, order_id",
-    "dim_order": "order_date, order_id",
-    "daily_sales": "order_date, currency",
-    "dim_user": "user_id",
-    "dim_product": "sku",
-}
+"""How the rows of each table are distributed, and by what they are sorted."""
 
 
 class RedshiftSql(PublishSql):
@@ -66,12 +60,12 @@ class RedshiftSql(PublishSql):
         "published_at": "TIMESTAMPTZ",
     }
     storage: ClassVar = {STATE_TABLE: "\nDISTSTYLE ALL"} | {
-        name: f"\n{distribution}\nCOMPOUND SORTKEY ({_SORT_KEYS[name]})" for name, distribution in _DISTRIBUTION.items()
+        name: f"\n{distribution}\nCOMPOUND SORTKEY ({sort_key})" for name, (distribution, sort_key) in _STORAGE.items()
     }
     # Beside the rows that it changes; a copy on every node would be wasted on what is read once.
     staged_storage: ClassVar = {
         name: f"\nBACKUP NO\n{distribution.replace('DISTSTYLE ALL', 'DISTSTYLE EVEN')}"
-        for name, distribution in _DISTRIBUTION.items()
+        for name, (distribution, _) in _STORAGE.items()
     }
     shows_versions = 'max("versions") = {}'
 
@@ -129,31 +123,16 @@ class RedshiftSink(SqlSink):
     def _connected(self) -> AbstractContextManager[RedshiftClient]:
         return nullcontext(self._client)
 
-    def _stage(self, changes: Changes) -> Mapping[str, int]:
-        publish_id = changes.publish.publish_id
-        row_counts = dict.fromkeys(changes.relations, 0)
-        copies: list[Statement] = []
-        for name, change in changes.relations.items():
-            if change.groups == 0:
-                continue
-            folder = f"{self._settings.staging.rstrip('/')}/{publish_id}/{name}"
-            rows = change.rows.select(*change.relation.column_names)
-            row_counts[name] = self._write(rows, f"{folder}/rows", self._sql.rows(publish_id, change.relation), copies)
-            if change.keys is not None:
-                keys = change.keys.select(change.relation.group)
-                self._write(keys, f"{folder}/keys", self._sql.keys(publish_id, change.relation), copies)
-        self._client.transact(copies)
-        return row_counts
-
-    def _write(self, frame: DataFrame, location: str, table: str, copies: list[Statement]) -> int:
-        """Write a frame as files with a manifest, and add the COPY of it, if it has rows; gives the rows."""
+    def _stage(self, frame: DataFrame, place: str, table: str) -> list[Statement]:
+        """Write a frame as files, and a manifest of those that have rows: a COPY of nothing is an error."""
+        location = f"{self._settings.staging.rstrip('/')}/{place}"
         with sink_errors(f"could not stage {location}"):
-            files, rows = write_files(frame, location)
-            if rows:
-                manifest = f"{location}.manifest"
-                write_text(manifest, copy_manifest({_for_copy(path): size for path, size in files.items()}))
-                copies.append(copy(table, _for_copy(manifest), self._settings.iam_role))
-        return rows
+            sizes = write_files(frame, location)
+            if not sizes:
+                return []
+            manifest = f"{location}.manifest"
+            write_text(manifest, copy_manifest({_for_copy(path): size for path, size in sizes.items()}))
+        return [copy(table, _for_copy(manifest), self._settings.iam_role)]
 
     def _remove_files(self) -> None:
         with sink_errors(f"could not clear {self._settings.staging}"):
@@ -163,18 +142,17 @@ class RedshiftSink(SqlSink):
                     system.delete_dir(info.path)
 
 
-def write_files(frame: DataFrame, location: str) -> tuple[dict[str, int], int]:
+def write_files(frame: DataFrame, location: str) -> dict[str, int]:
     """Write a frame as Parquet files for COPY, which goes by position: its columns alone, times as INT64 micros in UTC.
 
-    Gives the size in bytes of each file with rows by its location, and the rows in all of them.
+    Gives the size in bytes of each file with rows, by its location.
     """
     options: dict[str, str | int] = {"compression": "snappy", "maxRecordsPerFile": ROWS_PER_FILE}
     frame.write.options(**options).mode("overwrite").parquet(location)
     system, inner = located(location)
     infos = [info for info in system.get_file_info(pafs.FileSelector(inner)) if info.base_name.startswith("part-")]
-    counts = {info.base_name: pq.read_metadata(info.path, filesystem=system).num_rows for info in infos}
-    sizes = {f"{location}/{info.base_name}": info.size for info in infos if counts[info.base_name]}
-    return sizes, sum(counts.values())
+    with_rows = [info for info in infos if pq.read_metadata(info.path, filesystem=system).num_rows]
+    return {f"{location}/{info.base_name}": info.size for info in with_rows}
 
 
 def _for_copy(location: str) -> str:

@@ -118,8 +118,6 @@ class RedshiftClient:
         PublishRefusedError when a check fails, RedshiftError for anything else; the message has the whole statement.
         """
         batch = list(statements)
-        if not batch:
-            return
         size = sum(len(statement.sql.encode()) for statement in batch)
         if len(batch) > MAX_STATEMENTS or size > MAX_BYTES:
             raise RedshiftError(

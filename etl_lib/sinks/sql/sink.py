@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Protocol
 
+from pyspark.sql import DataFrame
+
 from etl_lib.process.faults import reach
 from etl_lib.sinks.sink import Changes, Shown
 from etl_lib.sinks.sql.publish_sql import PublishSql
@@ -46,8 +48,11 @@ class SqlSink(ABC):
         """The database, as long as the block runs."""
 
     @abstractmethod
-    def _stage(self, changes: Changes) -> Mapping[str, int]:
-        """Fill the staging tables; gives the staged rows of each relation."""
+    def _stage(self, frame: DataFrame, place: str, table: str) -> list[Statement]:
+        """Write a frame that belongs into a staging table; gives the statements that load it, if it is not there yet.
+
+        `place` is a path of the publish's own, for files.
+        """
 
     def shows(self) -> Shown | None:
         """The last publish; asking makes nothing. SchemaError when the schema has other tables than the published."""
@@ -70,12 +75,24 @@ class SqlSink(ABC):
             database.transact(sql.create())
             left = [name for (name,) in database.query(sql.leftovers())]
             database.transact(sql.staging(publish_id, left))
-        rows = self._stage(changes)
-        reach(f"publish_{self.name}.staged")
+        loads: list[Statement] = []
+        for name, change in changes.relations.items():
+            if change.groups == 0:
+                continue
+            relation, place = change.relation, f"{publish_id}/{name}"
+            rows = change.rows.select(*relation.column_names)
+            loads += self._stage(rows, f"{place}/rows", sql.rows(publish_id, relation))
+            if change.keys is not None:
+                keys = change.keys.select(relation.group)
+                loads += self._stage(keys, f"{place}/keys", sql.keys(publish_id, relation))
         with self._connected() as database:
+            if loads:
+                database.transact(loads)
+            counts = dict(database.query(sql.staged_row_counts(publish_id)))
+            reach(f"publish_{self.name}.staged")
             database.transact(sql.apply(changes.publish))
             database.transact([sql.drop_staging(publish_id)])
-        return rows
+        return {name: counts[name] for name in changes.relations}
 
     def row_counts(self) -> Mapping[str, int]:
         """The rows of each published table."""
