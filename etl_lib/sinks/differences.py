@@ -26,10 +26,6 @@ _OF_AN_ORDER = ("order_id", "order_date", "version_at", "content_hash", "source_
 _TABLES = {table.name: table for table in SALES_TABLES}
 
 
-class _OtherColumnsError(Exception):
-    """A table had other columns before."""
-
-
 def everything(warehouse: Warehouse, versions: Mapping[str, int]) -> dict[str, Change]:
     """All relations as a whole."""
     return {each.name: Change(each, _snapshot(warehouse, each, versions), None, None) for each in RELATIONS}
@@ -53,18 +49,21 @@ def changes_between(
                 changes[relation.name] = replace(changes[DIM_ORDER.name], relation=relation, snapshot=snapshot)
             else:
                 earlier = warehouse.read(_TABLES[relation.name], before)
-                changes[relation.name] = _change(relation, earlier, snapshot, most_keys)
+                change = _change(relation, earlier, snapshot, most_keys)
+                if change is None:
+                    return None
+                changes[relation.name] = change
     except Exception as error:
-        if isinstance(error, _OtherColumnsError) or is_missing_version(error):
+        if is_missing_version(error):
             return None
         raise
     return changes
 
 
-def _change(relation: Relation, earlier: DataFrame, snapshot: DataFrame, most_keys: int) -> Change:
+def _change(relation: Relation, earlier: DataFrame, snapshot: DataFrame, most_keys: int) -> Change | None:
     columns = _OF_AN_ORDER if relation.name == DIM_ORDER.name else relation.column_names
     if not set(columns) <= set(earlier.columns):
-        raise _OtherColumnsError
+        return None
     has_days = "order_date" in columns
     wanted = dict.fromkeys([relation.group, *(["order_date"] if has_days else [])])
     differing = _differing_rows(earlier.select(*columns), snapshot.select(*columns)).select(*wanted).distinct()

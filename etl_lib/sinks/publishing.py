@@ -55,17 +55,17 @@ def open_sinks(settings: Settings, names: Sequence[SinkName]) -> list[Sink]:
     return [_open(settings.publish, name) for name in names]
 
 
-def _open(settings: SinkSettings, name: str) -> Sink:
+def _open(settings: SinkSettings, name: SinkName) -> Sink:
     """A sink; its module is imported only here, as each has needs of its own."""
-    if name == "parquet" and settings.parquet is not None:
+    if name == "parquet" and settings.parquet:
         from etl_lib.sinks.parquet.sink import ParquetSink  # noqa: PLC0415
 
         return ParquetSink(settings.parquet)
-    if name == "postgres" and settings.postgres is not None:
+    if name == "postgres" and settings.postgres:
         from etl_lib.sinks.sql.postgres import PostgresSink  # noqa: PLC0415
 
         return PostgresSink(settings.postgres, reveal)
-    if name == "redshift" and settings.redshift is not None:
+    if name == "redshift" and settings.redshift:
         from etl_lib.sinks.sql.redshift import RedshiftSink  # noqa: PLC0415
 
         return RedshiftSink(settings.redshift)

@@ -24,10 +24,10 @@ from structlog.testing import capture_logs
 from etl_lib.process.errors import ConfigError
 from etl_lib.settings.sink_settings import RedshiftSettings
 from etl_lib.sinks.sink import PublishRefusedError
+from etl_lib.sinks.sql import redshift_client
 from etl_lib.sinks.sql.redshift_client import (
     MAX_BYTES,
     MAX_STATEMENTS,
-    Patience,
     RedshiftClient,
     RedshiftError,
     RedshiftTimeoutError,
@@ -37,7 +37,7 @@ from etl_lib.sinks.sql.schema_sql import Statement
 
 REGION = "eu-central-1"
 ID = "d9b6c0c9-0747-4bf4-b142-e8883122f766"
-AT_ONCE = Patience(timeout_s=5, first_poll_s=0, longest_poll_s=0, attempts=4, backoff_s=0, longest_backoff_s=0)
+ATTEMPTS = 4
 
 
 def place(**settings: str) -> RedshiftSettings:
@@ -46,6 +46,13 @@ def place(**settings: str) -> RedshiftSettings:
 
 SERVERLESS = place(database="shop", workgroup="analytics", region=REGION)
 TWO = [Statement("lock", "LOCK t"), Statement("check it", "SELECT 'é'", is_check=True)]
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redshift_client, "ATTEMPTS", ATTEMPTS)
+    for name in ("FIRST_POLL_S", "LONGEST_POLL_S", "BACKOFF_S", "LONGEST_BACKOFF_S"):
+        monkeypatch.setattr(redshift_client, name, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -68,8 +75,8 @@ def stub(api: Any) -> Iterator[Stubber]:
         stub.assert_no_pending_responses()
 
 
-def client(api: Any, settings: RedshiftSettings = SERVERLESS, patience: Patience = AT_ONCE) -> RedshiftClient:
-    return RedshiftClient(settings, api=api, patience=patience)
+def client(api: Any, settings: RedshiftSettings = SERVERLESS, **others: Any) -> RedshiftClient:
+    return RedshiftClient(settings.model_copy(update={"timeout_s": 5, **others}), api=api)
 
 
 def submitted(stub: Stubber, statements: list[Statement], **where: str) -> None:
@@ -210,7 +217,7 @@ def test_every_batch_has_a_token_of_its_own(api: Any, stub: Stubber) -> None:
 
 
 def test_a_service_that_stays_busy_is_given_up(api: Any, stub: Stubber) -> None:
-    for _ in range(AT_ONCE.attempts):
+    for _ in range(ATTEMPTS):
         stub.add_client_error("batch_execute_statement", "ThrottlingException", "Rate exceeded", http_status_code=400)
     with pytest.raises(RedshiftError, match=r"batch_execute_statement failed after 4 attempt\(s\): .*Rate exceeded"):
         client(api).transact(TWO)
@@ -238,7 +245,7 @@ def test_what_takes_too_long_is_cancelled(api: Any, stub: Stubber) -> None:
     stub.add_response("cancel_statement", {"Status": True}, {"Id": ID})
     described(stub, "ABORTED")
     with pytest.raises(RedshiftTimeoutError, match=r"could not lock: .*within 0 s; it was cancelled and nothing of it"):
-        client(api, patience=Patience(timeout_s=0, first_poll_s=0)).transact(TWO)
+        client(api, timeout_s=0).transact(TWO)
 
 
 def test_what_ended_well_while_it_was_being_cancelled_is_well(api: Any, stub: Stubber) -> None:
@@ -246,7 +253,7 @@ def test_what_ended_well_while_it_was_being_cancelled_is_well(api: Any, stub: St
     described(stub, "STARTED")
     stub.add_client_error("cancel_statement", "ValidationException", "already FINISHED", http_status_code=400)
     described(stub, "FINISHED")
-    client(api, patience=Patience(timeout_s=0, first_poll_s=0)).transact(TWO)
+    client(api, timeout_s=0).transact(TWO)
 
 
 def test_what_cannot_be_cancelled_is_told(api: Any, stub: Stubber) -> None:
@@ -255,7 +262,7 @@ def test_what_cannot_be_cancelled_is_told(api: Any, stub: Stubber) -> None:
     stub.add_client_error("cancel_statement", "ValidationException", "not yours", http_status_code=400)
     described(stub, "STARTED")
     with pytest.raises(RedshiftTimeoutError, match=r"could not be cancelled .*not yours.* may still come to its end"):
-        client(api, patience=Patience(timeout_s=0, first_poll_s=0)).transact(TWO)
+        client(api, timeout_s=0).transact(TWO)
 
 
 @pytest.mark.usefixtures("stub")
@@ -323,9 +330,8 @@ def test_a_query_is_run_and_read_in_moto() -> None:
 
 @mock_aws
 def test_a_query_that_takes_too_long_is_aborted_in_moto() -> None:
-    patience = Patience(timeout_s=0.2, first_poll_s=0.02)
     with pytest.raises(RedshiftTimeoutError, match=r"within 0\.2 s; it was cancelled"):
-        client(connect(REGION), patience=patience).query(Statement("read", "SELECT 1"))
+        client(connect(REGION), timeout_s=0.2).query(Statement("read", "SELECT 1"))
     [statement] = redshiftdata_backends[DEFAULT_ACCOUNT_ID][REGION].statements.values()
     assert statement.status == "ABORTED"
 

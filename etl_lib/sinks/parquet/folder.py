@@ -179,18 +179,19 @@ class PublishedFolder:
         """
         system, root = self._place
         published = manifest.files if manifest else {}
+
+        def write_copy_manifest(table: tuple[str, PublishedTable]) -> None:
+            """Beside the files of a table, for Redshift's `COPY ... FORMAT AS PARQUET MANIFEST`."""
+            text = copy_manifest({f"s3://{root}/{file.path}": file.bytes for file in table[1].files})
+            write_bytes(f"{self.root}/{table[0]}/{COPY_MANIFEST}", text.encode())
+
         if manifest is not None and system.type_name == "s3":
-            for_each(lambda table: self._write_copy_manifest(manifest, table), manifest.tables)
+            for_each(write_copy_manifest, manifest.tables.items())
         self.remove(contents.files.keys() - published)
         empty = contents.date_folders - {path.rpartition("/")[0] for path in published}
         for_each(lambda folder: system.delete_dir(f"{root}/{folder}"), sorted(empty))
         if system.get_file_info(f"{root}/{STAGING}").type != pafs.FileType.NotFound:
             system.delete_dir(f"{root}/{STAGING}")
-
-    def _write_copy_manifest(self, manifest: FolderManifest, table: str) -> None:
-        """Beside the files of a table, for Redshift's `COPY ... FORMAT AS PARQUET MANIFEST`."""
-        sizes = {f"s3://{self._place[1]}/{file.path}": file.bytes for file in manifest.tables[table].files}
-        write_bytes(f"{self.root}/{table}/{COPY_MANIFEST}", copy_manifest(sizes).encode())
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files, those that are gone already too."""

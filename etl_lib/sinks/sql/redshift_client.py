@@ -6,7 +6,6 @@ boto3 is imported when a client is made: without Redshift nothing needs it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
@@ -35,6 +34,11 @@ MAX_STATEMENTS = 40
 MAX_BYTES = 100_000
 """How much SQL it takes in one request, in bytes."""
 
+FIRST_POLL_S, LONGEST_POLL_S = 0.25, 10
+ATTEMPTS = 8
+"""How often one request is sent."""
+BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30
+
 _TRANSIENT_CODES = {
     "ActiveSessionsExceededException",
     "ActiveStatementsExceededException",
@@ -58,20 +62,6 @@ class RedshiftTimeoutError(RedshiftError):
     """A batch took too long and was cancelled, or could not even be cancelled."""
 
 
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait and how often to try, in seconds and requests."""
-
-    timeout_s: float = 3600
-    """For one batch, from its submission to its end."""
-    first_poll_s: float = 0.25
-    longest_poll_s: float = 10
-    attempts: int = 8
-    """For one request."""
-    backoff_s: float = 0.5
-    longest_backoff_s: float = 30
-
-
 def connect(region: str | None) -> Any:
     """A boto3 client with the standard credential chain. ConfigError without boto3 or without a region."""
     try:
@@ -91,7 +81,7 @@ def connect(region: str | None) -> Any:
 class RedshiftClient:
     """Runs statements in one database and waits for their end."""
 
-    def __init__(self, settings: RedshiftSettings, *, api: Any = None, patience: Patience | None = None) -> None:
+    def __init__(self, settings: RedshiftSettings, *, api: Any = None) -> None:
         """`api` is a boto3 client for `redshift-data`, if another one than `connect` makes.
 
         It connects as the user of `secret_arn`, or as `db_user` (of a cluster) with a temporary password, or else as
@@ -110,7 +100,7 @@ class RedshiftClient:
         }
         self._place = {name: value for name, value in place.items() if value is not None}
         self._api = connect(settings.region) if api is None else api
-        self._patience = patience or Patience(timeout_s=settings.timeout_s)
+        self._timeout_s = settings.timeout_s
 
     def transact(self, statements: Iterable[Statement]) -> None:
         """Run statements as one transaction: all are committed, or none.
@@ -145,11 +135,10 @@ class RedshiftClient:
 
     def _wait(self, statement_id: str, statements: Sequence[Statement]) -> None:
         """Wait for the end of what was submitted; raises when it is not a good one."""
-        patience = self._patience
         polls = Retrying(
             retry=retry_if_result(lambda answer: answer["Status"] not in _ENDED),
-            wait=wait_exponential(multiplier=patience.first_poll_s, max=patience.longest_poll_s),
-            stop=stop_after_delay(patience.timeout_s),
+            wait=wait_exponential(multiplier=FIRST_POLL_S, max=LONGEST_POLL_S),
+            stop=stop_after_delay(self._timeout_s),
         )
         try:
             answer = polls(self._call, "describe_statement", Id=statement_id)
@@ -170,17 +159,16 @@ class RedshiftClient:
             return answer
         raise RedshiftTimeoutError(
             f"could not {statements[0].purpose}: the statements from there on ({statement_id}) did not end within "
-            f"{self._patience.timeout_s:g} s; {outcome}. Look for what holds it up (a lock, a full queue), and repeat "
+            f"{self._timeout_s:g} s; {outcome}. Look for what holds it up (a lock, a full queue), and repeat "
             "the publish with the same id"
         )
 
     def _call(self, operation: str, **request: Any) -> Any:
         """One request, again after what may pass. RedshiftError with the code and message of the service."""
-        patience = self._patience
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=patience.backoff_s, max=patience.longest_backoff_s),
-            stop=stop_after_attempt(patience.attempts),
+            wait=wait_random_exponential(multiplier=BACKOFF_S, max=LONGEST_BACKOFF_S),
+            stop=stop_after_attempt(ATTEMPTS),
             before_sleep=_warn,
             reraise=True,
         )
