@@ -16,8 +16,7 @@ from etl_lib.process.tuning import INTERPRETED, settings_to_apply, settings_to_s
 from etl_lib.run.report import MEANINGS, Job
 from etl_lib.run.run import Run, open_run, step
 from etl_lib.settings.arguments import Scope, parse_order_arguments
-from etl_lib.sinks.opening import open_sinks
-from etl_lib.sinks.publishing import publish_tables
+from etl_lib.sinks.publishing import open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.damaged import stage_readable
 from etl_lib.sources.intake import DATASETS, files_to_read
@@ -36,7 +35,7 @@ def load_orders(argv: Sequence[str]) -> None:
     inputs = DATASETS if is_reading else ()
     check_before_spark(settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
     with open_run(JOB, settings, arguments, rules, arguments.apply_run_id) as run:
-        sinks = open_sinks(run.spark, settings, settings.sinks)
+        sinks = open_sinks(settings, settings.sinks)
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)
         else:

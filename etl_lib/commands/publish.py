@@ -8,8 +8,7 @@ from etl_lib.commands.frame import read_configuration
 from etl_lib.run.report import Job
 from etl_lib.run.run import open_run
 from etl_lib.settings.arguments import parse_publish_arguments
-from etl_lib.sinks.opening import chosen_sinks, open_sinks
-from etl_lib.sinks.publishing import publish_tables
+from etl_lib.sinks.publishing import chosen_sinks, open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.tables.ledger import DONE
 
@@ -23,5 +22,5 @@ def publish(argv: Sequence[str]) -> None:
     sinks = chosen_sinks(settings, arguments.sinks)
     check_before_spark(settings, sinks=sinks)
     with open_run(JOB, settings, arguments, rules) as run:
-        publish_tables(run, open_sinks(run.spark, settings, sinks), is_full=arguments.full)
+        publish_tables(run, open_sinks(settings, sinks), is_full=arguments.full)
         run.metrics.status = DONE
