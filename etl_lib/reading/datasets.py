@@ -11,11 +11,20 @@ from pyspark.sql import DataFrame, SparkSession
 
 from etl_lib.reading.csv_files import read_csv_records
 from etl_lib.reading.csv_lines import read_csv_lines
-from etl_lib.reading.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
-from etl_lib.reading.event_records import PAY_COLUMNS, VIEW_SHAPE, parse_pays, parse_views
 from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.json_files import read_json_records
-from etl_lib.reading.order_records import ORDER_SHAPE, parse_orders
+from etl_lib.reading.records import (
+    ORDER_SHAPE,
+    PAY_COLUMNS,
+    PRODUCT_COLUMNS,
+    USER_COLUMNS,
+    VIEW_SHAPE,
+    parse_orders,
+    parse_pays,
+    parse_products,
+    parse_users,
+    parse_views,
+)
 from etl_lib.reading.strict_json import JsonShape
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import STRUCTURAL
@@ -156,3 +165,7 @@ DATASETS = {entry.name: entry for entry in _ENTRIES}
 def staged_in(table: Table) -> list[Dataset]:
     """The datasets whose records are staged in a table, which are those of one job."""
     return [entry for entry in _ENTRIES if entry.stage is table]
+
+
+EVENTS = tuple(entry.name for entry in staged_in(ETL_EVENTS))
+"""The datasets of the value-props job."""

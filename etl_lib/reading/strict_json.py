@@ -106,10 +106,10 @@ def parse_json(records: DataFrame, shape: JsonShape, plain: Sequence[str] = ()) 
                     yield parse_rest(some, shape) if plain else parse_batch(some, shape)
 
     # As bytes, since in texts of Arrow what is not UTF-8 could not be looked at.
-    binary = records.drop(*shape.columns.names).withColumn("raw", F.col("raw").cast("binary"))
+    columns = {"raw": F.col("raw").cast("binary")}
     if plain:
-        is_lost = F.col("read_error").isNotNull()
-        binary = binary.withColumn("plain", F.when(~is_lost, plain_texts(records["raw"], plain)))
+        columns["plain"] = F.when(F.col("read_error").isNull(), plain_texts(F.col("raw"), plain))
+    binary = records.drop(*shape.columns.names).withColumns(columns)
     parsed = binary.mapInArrow(parse, StructType([*binary.schema, *shape.columns]))
     parsed = parsed.withColumn("raw", F.col("raw").cast("string"))
     if not plain:
@@ -135,9 +135,9 @@ def parse_rest(batch: pa.RecordBatch, shape: JsonShape) -> pa.RecordBatch:
     rest = parse_batch(batch.filter(is_rest), shape)
     places = pc.subtract(pc.cumulative_sum(is_rest.cast(pa.int32())), 1)
     at = pc.if_else(is_rest, places, pa.scalar(None, pa.int32()))
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    columns |= {name: rest.column(name).take(at) for name in shape.columns.names}
-    return pa.RecordBatch.from_pydict(columns)
+    added = [name for name in rest.schema.names if name not in batch.schema.names]
+    columns = [*batch.columns, *(rest.column(name).take(at) for name in added)]
+    return pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *added])
 
 
 @contextmanager

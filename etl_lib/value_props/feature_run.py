@@ -13,13 +13,13 @@ from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.results import all_rule_results, event_metrics, record_failure
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import AccountingError, ConfigError, QualityGateError
-from etl_lib.reading.datasets import staged_in
+from etl_lib.reading.datasets import EVENTS
 from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
 from etl_lib.sources.damaged import without_set_aside
 from etl_lib.sources.landing import LandingFile, collected, landing_files
 from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
-from etl_lib.tables.schemas import ETL_EVENTS, FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
+from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks
 from etl_lib.value_props.expectations import WEEK_RULES, week_results
 from etl_lib.value_props.feature_report import feature_metrics, warnings, window_metrics
@@ -39,7 +39,7 @@ def event_files(run: Run) -> dict[str, list[LandingFile]]:
         location = run.settings.input.location(dataset)
         return collected(landing_files(run.spark, location, f"input.{dataset}"))
 
-    files = concurrently(**{entry.name: partial(listed, entry.name) for entry in staged_in(ETL_EVENTS)})
+    files = concurrently(**{name: partial(listed, name) for name in EVENTS})
     run.metrics.unmatched = {name: run.settings.input.location(name) for name in files if not files[name]}
     if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
         raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")

@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from etl_lib.value_props.event_batch import EVENT_OUTCOMES
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
 from etl_lib.commands import query
 from etl_lib.deciding.ids_alike import SHARED_IDS
-from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.process.errors import LakehouseError
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.arguments import (
