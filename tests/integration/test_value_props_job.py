@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from bench.generate_events import generate
+from etl_lib.process.session import temporary_settings
 from etl_lib.reading.event_records import DATASETS
 from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
 from tests.feature_oracle import Features, Options, features
@@ -85,9 +86,10 @@ def month(feature_job: FeatureJob, spark: SparkSession) -> Iterable[FeatureJob]:
     generate(feature_job.root / "generated", scale=0.001, seed=11, dirt=0.1)
     for name, file in (("prints", "prints.jsonl"), ("taps", "taps.jsonl"), ("pays", "pays.csv")):
         (feature_job.root / "generated" / file).rename(feature_job.landing / name / file)
-    spark.conf.set("spark.sql.files.maxPartitionBytes", "20000")
-    yield feature_job
-    spark.conf.unset("spark.sql.files.maxPartitionBytes")
+    # Tiny files, as those of Delta's logs, share a block.
+    blocks = {"spark.sql.files.maxPartitionBytes": "20000", "spark.sql.files.openCostInBytes": "0"}
+    with temporary_settings(spark, blocks):
+        yield feature_job
 
 
 def oracle_of(job: FeatureJob, options: Options) -> Features:
