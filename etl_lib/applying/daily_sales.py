@@ -53,8 +53,8 @@ def touched_dates(batch: Batch) -> set[date]:
 
     keys = {"users": "user_id", "products": "sku"}
     described_anew = [days_of(*each) for each in keys.items() if not batch.of(each[0]).only_inserts]
-    found = reduce(DataFrame.unionByName, described_anew).distinct().collect() if described_anew else []
-    return {*batch.dates, *(row["order_date"] for row in found)}
+    rows = reduce(DataFrame.unionByName, described_anew).distinct().collect() if described_anew else []
+    return {*batch.dates, *(row["order_date"] for row in rows)}
 
 
 def apply_daily_sales(batch: Batch, dates: Collection[date]) -> None:

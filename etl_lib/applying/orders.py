@@ -55,7 +55,7 @@ def apply_dim_order(batch: Batch) -> None:
 
 
 def _merge_orders(batch: Batch, table: Table, source: DataFrame, same: str, clauses: Sequence[str]) -> None:
-    """MERGE by order, with only the dates that the orders have now or had: their old rows are found there too."""
+    """MERGE by order, with only the dates that the orders have now or had: their old rows are there too."""
     on = f"{same} AND {dates_literal('t.order_date', batch.dates)}"
     needed = inserting(clauses) if batch.of("orders").only_inserts else clauses
     merge(batch.stage.warehouse, table, source, on=on, clauses=needed)

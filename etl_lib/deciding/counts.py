@@ -116,7 +116,7 @@ class Batch:
     samples: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     """Up to `samples` keys by (dataset, rule), no values."""
     read: dict[str, int] = field(default_factory=dict)
-    """The records that were read of each dataset, counted while reading; empty for a stage found ready."""
+    """The records that were read of each dataset, counted while reading; empty for a stage that was there already."""
     files: list[LoadedFile] = field(default_factory=list)
     """Those that count as loaded when it is applied."""
     unlike_ids: list[UnlikeIds] = field(default_factory=list)

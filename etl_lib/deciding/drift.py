@@ -1,7 +1,7 @@
 """Schema drift: where the members of the records differ from the declared ones, by kind and name.
 
-What drifted is told, never read by guess: a new field and one in another case have no place in a table, a record with a
-member of another type is rejected, and a field that no record has is NULL everywhere.
+What drifted is reported, never read by guess: a new field and one in another case have no place in a table, a record
+with a member of another type is rejected, and a field that no record has is NULL everywhere.
 """
 
 from __future__ import annotations

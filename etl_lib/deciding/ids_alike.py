@@ -67,7 +67,7 @@ class UnlikeIds:
 
 
 def is_point_zero(text: Column) -> Column:
-    """Whether an id is a number with .0; NULL without an id. Most are told by their last character."""
+    """Whether an id is a number with .0; NULL without an id. Of most the last character says it."""
     return text.endswith("0") & text.rlike(_POINT_ZERO)
 
 

@@ -1,4 +1,4 @@
-"""What is told and entered of a batch: its metrics, the results of all its rules, and that it failed or is empty."""
+"""What is reported and entered of a batch: its metrics, the results of its rules, and that it failed or is empty."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def nothing_new(run: Run) -> None:
 
 
 def nothing_read(run: Run, rows: Mapping[str, int] | None = None) -> OrderMetrics:
-    """The metrics of a batch without records; `rows` are those of dimensions that are told."""
+    """The metrics of a batch without records; `rows` are those of the dimensions that are shown."""
     return order_metrics(Batch(Stage(run.warehouse, run.run_id)), rows or {})
 
 

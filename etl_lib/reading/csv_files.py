@@ -90,11 +90,11 @@ def _columns(given: Sequence[str], columns: Sequence[str]) -> Header:
 
 
 def _separator(line: str, columns: Sequence[str]) -> str | None:
-    """By what else than a comma the needed columns are separated, told to a person."""
-    for separator, told in _SEPARATORS.items():
+    """By what else than a comma the needed columns are separated, in words."""
+    for separator, words in _SEPARATORS.items():
         names = {name.strip(' "').lower() for name in line.split(separator)}
         if names.issuperset(columns):
-            return told
+            return words
     return None
 
 
@@ -186,8 +186,8 @@ def split_csv(text: str, columns: Sequence[str]) -> Iterator[CsvRecord]:
 
 def _by_name(header: Sequence[str], row: Sequence[str], columns: Sequence[str]) -> list[str | None]:
     # bytes that are not UTF-8 become a question mark here: the record is refused because of its raw text
-    found = {name: value.encode("utf-8", "replace").decode() for name, value in zip(header, row, strict=True)}
-    return [found[name] or None for name in columns]
+    values = {name: value.encode("utf-8", "replace").decode() for name, value in zip(header, row, strict=True)}
+    return [values[name] or None for name in columns]
 
 
 def _header(line: str) -> list[str]:

@@ -159,7 +159,7 @@ _ENTRIES = (
 )
 
 DATASETS = {entry.name: entry for entry in _ENTRIES}
-"""All entries by name, in the order in which they are told."""
+"""All entries by name, in the order of every report."""
 
 
 def staged_in(table: Table) -> list[Dataset]:

@@ -1,4 +1,4 @@
-"""The first line of each landing file, by which its layout, encoding and header are told."""
+"""The first line of each landing file, which tells its layout, encoding and header."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def first_lines(spark: SparkSession, files: Sequence[LandingFile]) -> dict[str, 
     if len(seen) > FEW or (len(seen) > 1 and sum(file.size for file in seen) <= _SMALL):
         few = [file for file in files if file.is_hidden]
         lines = read_text(spark, seen)
-        told = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
-        first = told.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
+        first_parts = lines.where((F.col("block") == 0) & ~is_blank(F.col("raw")))
+        first = first_parts.groupBy("source_file").agg(F.min_by(F.substring(content, 1, _FIRST), "row").alias("start"))
         starts = {row["source_file"]: bytes(row["start"]) for row in first.collect()}
     with ThreadPoolExecutor(4) as pool:
         starts |= zip((file.path for file in few), pool.map(start_of, few), strict=True)
-    found = {file.path: line_of(file, start) for file in files if (start := starts.get(file.path))}
-    return {path: line for path, line in found.items() if line.text}
+    first_of = {file.path: line_of(file, start) for file in files if (start := starts.get(file.path))}
+    return {path: line for path, line in first_of.items() if line.text}

@@ -57,7 +57,7 @@ def parse_orders(records: DataFrame, version_fields: Sequence[str]) -> DataFrame
     `key` (the order id), `version_at` (the first of `version_fields` that is given) and `content_hash`.
 
     A typed column is NULL where `given` has no text or one that cannot be read; the rules tell the two apart.
-    What such a text is instead is told by `has_styled_numbers`, `has_numbers_as_times` and `has_leap_seconds`.
+    `has_styled_numbers`, `has_numbers_as_times` and `has_leap_seconds` say what such a text is instead.
     `items` is the array with its texts beside the values, `lines` the values alone; null and no items are the same.
     """
     parsed = parse_json(records, ORDER_SHAPE)
@@ -128,7 +128,7 @@ def _line(item: Column) -> Column:
 def parse_users(records: DataFrame) -> DataFrame:
     """CSV records with `given` USER_COLUMNS: adds them typed, parse_error, key, version_at and content_hash.
 
-    What a time is instead is told by `has_numbers_as_times` and `has_leap_seconds`. `given` loses the blanks around it.
+    `has_numbers_as_times` and `has_leap_seconds` say what a time is instead. `given` loses the blanks around it.
     """
     typed = _typed(records, USER_COLUMNS, "created_at", iso_time)
     unread = F.col("created_at").isNull()
@@ -143,7 +143,7 @@ def parse_users(records: DataFrame) -> DataFrame:
 def parse_products(records: DataFrame) -> DataFrame:
     """CSV records with `given` PRODUCT_COLUMNS: adds them typed, parse_error, key, version_at and content_hash.
 
-    What a price is instead is told by `has_styled_numbers`. `given` loses the blanks around it.
+    `has_styled_numbers` says what a price is instead. `given` loses the blanks around it.
     """
     typed = _typed(records, PRODUCT_COLUMNS, "price", money)
     return typed.withColumn("has_styled_numbers", F.col("price").isNull() & is_styled_number(F.col("given.price")))

@@ -1,6 +1,6 @@
 """Strict JSON: an object of the declared fields, as text and exactly as written, or the reason why not.
 
-The parser is Python's, told to keep numbers as they are written and to refuse what RFC 8259 does not have: `NaN`, equal
+The parser is Python's, set to keep numbers as they are written and to refuse what RFC 8259 does not have: `NaN`, equal
 keys, anything but white space around the one value. Spark's own are not strict: `from_json` overlooks what follows a
 value, takes the last of two equal keys and copies numbers through a double. It runs where the records are, on thousands
 of them at a time; what is asked of each record is asked of all at once first, as nearly all pass.
@@ -157,9 +157,9 @@ def parse_batch(batch: pa.RecordBatch, shape: JsonShape) -> pa.RecordBatch:
     decode = strict_decoder()
     errors, objects = [], []
     for raw, read_error in zip(batch.column("raw").to_pylist(), batch.column("read_error").to_pylist(), strict=True):
-        error, found = (read_error, {}) if read_error else read_object(raw, decode)
+        error, members = (read_error, {}) if read_error else read_object(raw, decode)
         errors.append(error)
-        objects.append(found)
+        objects.append(members)
     unknown = _unknown_fields(objects, shape)
     values = _values(objects, shape)
     if values is None:
@@ -178,10 +178,10 @@ def strict_decoder() -> Decode:
     """From a text that is one JSON value to that value, its numbers as texts; ValueError for any other."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) != len(pairs):
+        members = dict(pairs)
+        if len(members) != len(pairs):
             raise ValueError("a key stands twice")
-        return found
+        return members
 
     def refuse(name: str) -> None:
         raise ValueError(f"{name} is no JSON")
@@ -196,7 +196,7 @@ def read_object(raw: bytes | None, decode: Decode) -> tuple[str | None, dict[str
     except UnicodeDecodeError:
         return "not_utf8", {}
     try:
-        found = decode(text) if text.count("[") + text.count("{") < _SURELY_SHALLOW else _decode_deep(text, decode)
+        value = decode(text) if text.count("[") + text.count("{") < _SURELY_SHALLOW else _decode_deep(text, decode)
     except (ValueError, RecursionError):
         return "malformed_json", {}
     if "\\u" in text:
@@ -205,7 +205,7 @@ def read_object(raw: bytes | None, decode: Decode) -> tuple[str | None, dict[str
             return "nul_in_text", {}
         if _LONE_SURROGATE.search(escapes):
             return "lone_surrogate", {}
-    return (None, found) if type(found) is dict else ("not_an_object", {})
+    return (None, value) if type(value) is dict else ("not_an_object", {})
 
 
 def _decode_deep(text: str, decode: Decode) -> Any:
@@ -226,13 +226,13 @@ def _member(objects: Iterable[Any], name: str) -> list[Any]:
 
 def _values(objects: Objects, shape: JsonShape) -> dict[str, list[Any]] | None:
     """The values of the shape's members by their dotted names; None when any is not what it is declared to be."""
-    found: dict[str, list[Any]] = {}
+    values_of: dict[str, list[Any]] = {}
 
     def are(allowed: set[type], name: str, values: list[Any]) -> bool:
         kinds = set(map(type, values))
         if bool in kinds and allowed is _TEXTS:
             values = [str(value).lower() if type(value) is bool else value for value in values]
-        found[name] = values
+        values_of[name] = values
         return kinds <= allowed
 
     def all_are(allowed: set[type], names: Iterable[str], of: Sequence[Any], prefix: str = "") -> bool:
@@ -243,14 +243,14 @@ def _values(objects: Objects, shape: JsonShape) -> dict[str, list[Any]] | None:
         and all_are(_BOOLEANS, shape.booleans, objects)
         and all_are(_OBJECTS, shape.objects, objects)
         and all_are(_ARRAYS, shape.arrays, objects)
-        and all(all_are(_TEXTS, names, found[name], f"{name}.") for name, names in shape.objects.items())
+        and all(all_are(_TEXTS, names, values_of[name], f"{name}.") for name, names in shape.objects.items())
         and all(
-            are(_OBJECTS, f"{name}[]", elements := list(chain.from_iterable(filter(None, found[name]))))
+            are(_OBJECTS, f"{name}[]", elements := list(chain.from_iterable(filter(None, values_of[name]))))
             and all_are(_TEXTS, names, elements, f"{name}.")
             for name, names in shape.arrays.items()
         )
     )
-    return found if of_shape else None
+    return values_of if of_shape else None
 
 
 def _columns(values: Mapping[str, list[Any]], shape: JsonShape) -> dict[str, pa.Array]:
@@ -290,10 +290,10 @@ def _unknown(objects: Objects, shape: JsonShape) -> set[str]:
         names = set().union(*(value for value in values if type(value) is dict))
         return {f"{prefix}{name}" for name in names.difference(known)}
 
-    found = beyond({*shape.texts, *shape.booleans, *shape.objects, *shape.arrays}, objects)
+    unknown = beyond({*shape.texts, *shape.booleans, *shape.objects, *shape.arrays}, objects)
     for name, fields in shape.objects.items():
-        found |= beyond(fields, _member(objects, name), f"{name}.")
+        unknown |= beyond(fields, _member(objects, name), f"{name}.")
     for name, fields in shape.arrays.items():
         arrays = (value for value in _member(objects, name) if type(value) is list)
-        found |= beyond(fields, chain.from_iterable(arrays), f"{name}.")
-    return found
+        unknown |= beyond(fields, chain.from_iterable(arrays), f"{name}.")
+    return unknown

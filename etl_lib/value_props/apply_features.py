@@ -37,7 +37,7 @@ def valid_events(stage: Stage) -> DataFrame:
 def count_duplicates(stage: Stage) -> Counter[str]:
     """How many valid records of each dataset repeat the exact text of another one: all but one of each text.
 
-    Texts are told apart by a hash of 64 bits: among a billion the count may be one off, in one of forty runs.
+    Texts are compared by a hash of 64 bits: among a billion the count may be one off, in one of forty runs.
     """
     texts = stage.rows.where(F.col("outcome") == VALID).groupBy("dataset", "content_hash").count()
     surplus = texts.groupBy("dataset").agg(F.sum(F.col("count") - 1).alias("surplus"))
@@ -54,7 +54,7 @@ def replace_weeks(stage: Stage, windows: Windows) -> None:
 
 def written_weeks(warehouse: Warehouse, windows: Windows) -> dict[str, dict[str, int]]:
     """What the table holds of the target weeks now: `rows` and `clicked_rows` by week."""
-    found = (
+    counted = (
         _rows_of(warehouse, windows)
         .groupBy("week")
         .agg(F.count("*").alias("rows"), F.count_if(F.col("clicked") == 1).alias("clicked_rows"))
@@ -62,7 +62,7 @@ def written_weeks(warehouse: Warehouse, windows: Windows) -> dict[str, dict[str,
     )
     nothing = {week.isoformat(): {"rows": 0, "clicked_rows": 0} for week in windows.weeks}
     return nothing | {
-        row["week"].isoformat(): {"rows": row["rows"], "clicked_rows": row["clicked_rows"]} for row in found
+        row["week"].isoformat(): {"rows": row["rows"], "clicked_rows": row["clicked_rows"]} for row in counted
     }
 
 

@@ -44,5 +44,5 @@ def feature_metrics(
 
 
 def warnings(results: Sequence[RuleResult], meanings: Mapping[str, str]) -> list[str]:
-    """What the rules about weeks have found, each as a sentence."""
+    """The rules about weeks that are broken, each as a sentence."""
     return [f"{meanings[result.rule]}: {', '.join(result.samples)}" for result in results if result.failed]
