@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import shutil
 from collections import Counter
-from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
 
+from etl_lib.tables.schemas import FEATURE_TABLES
 from tests.executions import Execution, executions_of
 from tests.feature_tables import table_rows
 from tests.integration.test_orders_job import order
@@ -23,6 +22,8 @@ from tests.killing import World, contents, copy_of, land_after, land_before
 from tests.readme import Checkout, Done, SampleJob, commands
 
 SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample_data"
+FEATURES = "./spark-submit.sh jobs/value_props.py"
+"""A command of the tutorial."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,46 @@ class FirstLoad:
 
 
 @dataclass(frozen=True)
+class FeatureRun:
+    """What a run of value_props printed, and what it left behind."""
+
+    printed: str
+    metrics: dict[str, Any]
+    final_csv: str
+    parquet: pa.Table
+    rows: Counter[Any]
+    versions: dict[str, int]
+
+
+@dataclass(frozen=True)
+class FeatureSample:
+    """The sample data of value_props after two runs: the first without options, then one for an earlier week."""
+
+    job: FeatureJob
+    """Tables and output as both runs left them, over the same landing files."""
+    latest: FeatureRun
+    earlier: FeatureRun
+
+    def copy(self, root: Path) -> FeatureJob:
+        """The tables of the features and the output in folders of their own, over other files with the same records."""
+        job = FeatureJob(self.job.spark, root)
+        job.make_folders()
+        for dataset, name in (("prints", "prints.jsonl"), ("taps", "taps.jsonl"), ("pays", "pays.csv")):
+            shutil.copy(self.job.landing / name, job.landing / dataset)
+        for folder in ("output", *(f"{self.job.name}/{table.name}" for table in FEATURE_TABLES)):
+            shutil.copytree(self.job.root / folder, root / folder)
+        return job
+
+
+@dataclass(frozen=True)
 class Readme:
-    """All commands of the README and the tutorial, in their order, and the tables after the later batch."""
+    """All commands of the README and the tutorial, in their order, and what was there between them."""
 
     commands: list[Done]
     later: SampleJob
+    """The tables after the later batch."""
+    features: FeatureSample
+    """The features of the first command that computes some, and of another one that is none of the pages'."""
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +102,34 @@ def readme(first_load: FirstLoad, tmp_path_factory: pytest.TempPathFactory) -> R
         done.append(first_load.checkout.run(command))
         if "--apply" in command:
             later = first_load.checkout.copy(tmp_path_factory.mktemp("later"))
-    return Readme(done, later)
+        if command == FEATURES:
+            features = _feature_sample(first_load.checkout, done[-1], tmp_path_factory.mktemp("features"))
+    return Readme(done, later, features)
+
+
+def _feature_sample(checkout: Checkout, first: Done, root: Path) -> FeatureSample:
+    landing = str(checkout.job.landing / "value_props")
+    there = FeatureJob(checkout.job.spark, checkout.root, folder=landing)
+    latest = _feature_run(there, first)
+    earlier = _feature_run(there, checkout.run(f"{FEATURES} --as-of 2020-11-25 --json"))
+    checkout.copy(root)
+    return FeatureSample(FeatureJob(there.spark, root, folder=landing), latest, earlier)
+
+
+def _feature_run(job: FeatureJob, done: Done) -> FeatureRun:
+    return FeatureRun(
+        done.printed,
+        done.metrics,
+        job.final_csv.decode(),
+        pq.read_table(job.output / "value_props" / "final.parquet"),
+        table_rows(job),
+        job.versions(),
+    )
+
+
+@pytest.fixture(scope="session")
+def feature_sample(readme: Readme) -> FeatureSample:
+    return readme.features
 
 
 @pytest.fixture(scope="session")
@@ -83,54 +146,6 @@ def loaded_job(twelve_orders: Job, job: Job) -> Job:
     """The orders job over a copy of the tables of `twelve_orders` and an empty landing folder."""
     shutil.copytree(twelve_orders.tables.location, job.tables.location)
     return job
-
-
-@dataclass(frozen=True)
-class FeatureRun:
-    """What a run of value_props printed, and what it left behind."""
-
-    printed: str
-    metrics: dict[str, Any]
-    final_csv: str
-    parquet: pa.Table
-    rows: Counter[Any]
-    versions: dict[str, int]
-
-
-@dataclass(frozen=True)
-class FeatureSample:
-    """The sample data of value_props after two runs: the first without options, then one for an earlier week."""
-
-    job: FeatureJob
-    latest: FeatureRun
-    earlier: FeatureRun
-
-    def copy(self, root: Path) -> FeatureJob:
-        """The same files, tables and output in folders of their own."""
-        shutil.copytree(self.job.root, root, dirs_exist_ok=True)
-        return FeatureJob(self.job.spark, root)
-
-
-@pytest.fixture(scope="session")
-def feature_sample(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> FeatureSample:
-    job = FeatureJob(spark, tmp_path_factory.mktemp("feature-sample"))
-    job.make_folders()
-    for dataset, name in (("prints", "prints.jsonl"), ("taps", "taps.jsonl"), ("pays", "pays.csv")):
-        shutil.copy(SAMPLE_DATA / "value_props" / name, job.landing / dataset)
-    return FeatureSample(job, _feature_run(job), _feature_run(job, "--as-of", "2020-11-25"))
-
-
-def _feature_run(job: FeatureJob, *options: str) -> FeatureRun:
-    with redirect_stdout(io.StringIO()) as printed:
-        assert job.run("--json", *options) == 0
-    return FeatureRun(
-        printed.getvalue(),
-        job.metrics(),
-        job.final_csv.decode(),
-        pq.read_table(job.output / "value_props" / "final.parquet"),
-        table_rows(job),
-        job.versions(),
-    )
 
 
 @pytest.fixture(scope="session")

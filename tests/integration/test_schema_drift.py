@@ -143,11 +143,12 @@ def test_prints_and_pays_drift_and_close_the_gate_too(feature_job: FeatureJob) -
     )
     feature_job.land("taps", *(event(f"u{at}") for at in range(9)))  # too few to tell
     feature_job.land("pays", "pay_date,total,user_id,value_prop,Total,till", "2020-11-01,1,u1,point,2,3")
-    assert feature_job.run("--set", "drift.changed_type=fail") == 3
-    assert (
-        "prints, fields of another type, their records rejected: event_data (1), user_id (1)"
-        in (feature_job.metrics()["message"])
-    )
+    assert feature_job.run("--set", "drift.changed_type=fail", "quality.max_rejected_share=0.15") == 3
+    message = feature_job.metrics()["message"]
+    assert "prints, fields of another type, their records rejected: event_data (1), user_id (1)" in message
+    assert "prints: 15.4% rejected, above quality.max_rejected_share 15.0%" in message
+    assert {name for name, version in feature_job.versions().items() if version} == {"etl_events", "etl_runs"}
+    assert [row["status"] for row in feature_job.read(ETL_RUNS).collect()] == [FAILED]
     assert told(feature_job) == {
         "prints": {
             "new_field": {"extra": 1},
