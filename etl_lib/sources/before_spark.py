@@ -18,7 +18,7 @@ from etl_lib.process.session import submitted_options
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.config import Settings
 from etl_lib.settings.strict_model import Section
-from etl_lib.sources.api.secrets import Credentials
+from etl_lib.sources.api.client import Credentials
 from etl_lib.sources.landing import is_pattern
 
 _OF_DATABRICKS = "secret:databricks/"
@@ -92,7 +92,7 @@ def _unusable_secrets(settings: Settings, is_pulling: bool, sinks: Iterable[str]
     readable = [each for each in references if not each.startswith(_OF_DATABRICKS)]
     problems = _problems(partial(reveal, each) for each in readable)
     if isinstance(source, ApiSource) and len(readable) == len(references) and not problems:
-        return _problems([partial(Credentials, source, reveal)])
+        return _problems([partial(Credentials, source)])
     return problems
 
 

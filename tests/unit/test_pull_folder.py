@@ -14,7 +14,7 @@ from etl_lib.process.errors import LakehouseError, WarehouseBusyError
 from etl_lib.process.output import located, read_bytes, write_bytes
 from etl_lib.sources.pull_folder import (
     PullFolder,
-    held,
+    locked_folder,
     new_pull,
     read_manifests,
     unfinished_pull,
@@ -142,9 +142,13 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path, content: str) -
 
 def test_a_second_pull_into_a_folder_is_refused(tmp_path: Path) -> None:
     landing = str(tmp_path / "new" / "landing")
-    with held(landing), pytest.raises(WarehouseBusyError, match="another pull into this folder"), held(landing):
+    with (
+        locked_folder(landing),
+        pytest.raises(WarehouseBusyError, match="another pull into this folder"),
+        locked_folder(landing),
+    ):
         pass
-    with held(landing):
+    with locked_folder(landing):
         pass
 
 
@@ -163,7 +167,7 @@ def test_a_pull_lands_on_an_object_store(monkeypatch: pytest.MonkeyPatch) -> Non
             monkeypatch.setenv(name, value)
         landing = "s3a://lake/landing"
         folder = begun(landing)
-        with held(landing):
+        with locked_folder(landing):
             land(folder, b"1", b"2")
             land(folder, status="complete", following=None)
         assert read_bytes(f"{folder.location}/page-00001.jsonl") == b"1\n2\n"

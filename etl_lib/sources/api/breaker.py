@@ -1,19 +1,22 @@
-"""The memory of the circuit breaker: a small file in the landing folder, so that it holds over pulls and processes."""
+"""A circuit breaker whose state is a small file in the landing folder, so that it holds over pulls and processes."""
 
 from __future__ import annotations
 
-import json
-from datetime import datetime
-from typing import Any
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
+import httpx
 import structlog
-from pybreaker import STATE_CLOSED, CircuitBreakerStorage
-from pydantic import AwareDatetime, ValidationError
+from pybreaker import STATE_CLOSED, STATE_OPEN, CircuitBreaker, CircuitMemoryStorage
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 
 from etl_lib.process.output import read_bytes, write_bytes
+from etl_lib.settings.api_settings import ApiSource, without_query
 from etl_lib.settings.strict_model import Section
+from etl_lib.sources.api.answers import FailedError
 
-BREAKER = "_breaker.json"
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -27,74 +30,62 @@ class BreakerState(Section):
     opened_at: AwareDatetime | None = None
 
 
-class FileStorage(CircuitBreakerStorage):
-    """The state of the breaker of one URL in `<landing>/_breaker.json`, written when it changes."""
+_STATES = TypeAdapter(dict[str, BreakerState])
 
-    def __init__(self, landing: str, url: str) -> None:
+
+class Breaker(CircuitBreaker):
+    """The breaker of one URL; its state is in `<landing>/_breaker.json`, written when it changes."""
+
+    def __init__(self, landing: str, settings: ApiSource) -> None:
         """Begins with what the file says; a file that cannot be read counts as a closed breaker."""
-        super().__init__(url)
-        self.path = f"{landing.rstrip('/')}/{BREAKER}"
+        self._path = f"{landing.rstrip('/')}/_breaker.json"
+        self._url = without_query(httpx.URL(settings.url))
+        self._saved = self._states().get(self._url, BreakerState())
+        self._storage = CircuitMemoryStorage(self._saved.state)
+        for _ in range(self._saved.failures):
+            self._storage.increment_counter()
+        if self._saved.opened_at is not None:
+            self._storage.opened_at = self._saved.opened_at
+        super().__init__(
+            fail_max=settings.breaker_failures,
+            reset_timeout=settings.breaker_reset_s,
+            # a rate limit or a refusal is the answer of a server that works
+            exclude=[lambda error: not isinstance(error, FailedError) or error.status == httpx.codes.TOO_MANY_REQUESTS],
+            state_storage=self._storage,
+            throw_new_error_on_trip=False,
+        )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is asked for a time."""
+        return self.current_state == STATE_OPEN
+
+    def call(self, func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function unless the breaker is open. Raises CircuitBreakerError if it is."""
         try:
-            self._now = BreakerState.model_validate_json(json.dumps(self._all().get(url, {})))
+            return super().call(func, *args, **kwargs)
+        finally:
+            self._save()
+
+    def since_when(self) -> str:
+        """Since when the breaker is open and until when, and how to close it, for a message."""
+        opened_at = self._storage.opened_at or datetime.now(UTC)
+        until = opened_at + timedelta(seconds=self.reset_timeout)
+        return (
+            f"the circuit breaker is open since {opened_at:%Y-%m-%dT%H:%M:%SZ} and lets a request through from "
+            f"{until:%Y-%m-%dT%H:%M:%SZ} on (breaker_reset_s); delete {self._path} to ask at once"
+        )
+
+    def _states(self) -> dict[str, BreakerState]:
+        """What the file has, by URL."""
+        try:
+            return _STATES.validate_json(read_bytes(self._path) or b"{}")
         except ValidationError:
-            log.warning("the circuit breaker's file is not readable, it begins anew", path=self.path)
-            self._now = BreakerState()
-
-    def _all(self) -> dict[str, Any]:
-        try:
-            found = json.loads(read_bytes(self.path) or b"{}")
-        except ValueError:
-            log.warning("the circuit breaker's file is not readable, it begins anew", path=self.path)
+            log.warning("the circuit breaker's file is not readable, it begins anew", path=self._path)
             return {}
-        return found if isinstance(found, dict) else {}
 
-    def _change(self, **changes: object) -> None:
-        changed = self._now.model_copy(update=changes)
-        if changed != self._now:
-            self._now = changed
-            states = {**self._all(), self.name: changed.model_dump(mode="json")}
-            write_bytes(self.path, json.dumps(states, indent=1).encode())
-
-    @property
-    def state(self) -> str:
-        """`closed`, `open` or `half-open`."""
-        return self._now.state
-
-    @state.setter
-    def state(self, state: str) -> None:
-        self._change(state=state)
-
-    def increment_counter(self) -> None:
-        """One more failure in a row."""
-        self._change(failures=self._now.failures + 1)
-
-    def reset_counter(self) -> None:
-        """The row of failures is over."""
-        self._change(failures=0)
-
-    def increment_success_counter(self) -> None:
-        """One more success while half-open."""
-        self._change(successes=self._now.successes + 1)
-
-    def reset_success_counter(self) -> None:
-        """No success while half-open yet."""
-        self._change(successes=0)
-
-    @property
-    def counter(self) -> int:
-        """Failures in a row."""
-        return self._now.failures
-
-    @property
-    def success_counter(self) -> int:
-        """Successes while half-open."""
-        return self._now.successes
-
-    @property
-    def opened_at(self) -> datetime | None:
-        """When it opened."""
-        return self._now.opened_at
-
-    @opened_at.setter
-    def opened_at(self, moment: datetime) -> None:
-        self._change(opened_at=moment)
+    def _save(self) -> None:
+        state = BreakerState(state=self.current_state, failures=self.fail_counter, opened_at=self._storage.opened_at)
+        if state != self._saved:
+            self._saved = state
+            write_bytes(self._path, _STATES.dump_json({**self._states(), self._url: state}, indent=1))

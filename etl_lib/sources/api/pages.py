@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
-_SPACE = re.compile(r"[ \t\r\n]*")
+from etl_lib.sources.json_walk import JsonWalk, after_space, expect
+
 _BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 # A control character in a text is refused: a line break there could not be told from one between tokens.
@@ -19,101 +20,70 @@ class MalformedPageError(Exception):
 
 
 class Page:
-    """One page: `records()` walks its array, once; then `next` is the text at the dotted path `following`.
+    """One page: the records of its array, and what names the next page.
 
     `next` is None where the page has no such member, null, false or an empty text. A number keeps its digits.
     """
 
     def __init__(self, body: bytes | bytearray, records: str, following: str | None) -> None:
-        """Raises MalformedPageError when the bytes are not UTF-8."""
+        """Walk the array at the dotted path `records` (empty: the page is the array); `next` is at `following`.
+
+        Raises MalformedPageError, also when `next` is neither text nor number.
+        """
         try:
             self._text = body.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             raise MalformedPageError(f"not UTF-8 at byte {error.start}") from None
-        self._records = _path(records)
-        self._following = _path(following)
-        self._value: Any = None
-        self._arrays = 0
-
-    def records(self) -> Iterator[str]:
-        """The text of each element, in one line. Raises MalformedPageError where the page cannot be read further.
-
-        What was yielded before that is of a broken page: it is for the caller to throw away.
-        """
+        self._records, self._following = _path(records), _path(following)
+        self._arrays: list[list[tuple[int, int]]] = []
+        self._next: Any = None
         try:
-            end = self._skip((yield from self._walk(self._skip(0), ())))
+            end = after_space(self._text, self._end_of_value((), after_space(self._text, 0)))
+        except json.JSONDecodeError as error:
+            raise self._not_json(error.pos) from None
         except RecursionError:
             raise MalformedPageError("nested too deeply") from None
         if end != len(self._text):
-            raise self._broken(end)
-        if self._arrays != 1:
-            where = ".".join(self._records) or "the page itself"
-            raise MalformedPageError(f"{self._arrays or 'no'} array(s) at {where}, expected one")
+            raise self._not_json(end)
+        if len(self._arrays) != 1:
+            raise MalformedPageError(
+                f"{len(self._arrays) or 'no'} array(s) at {records or 'the page itself'}, expected one"
+            )
+        if self._next is not None and self._next is not False and not isinstance(self._next, str):
+            raise MalformedPageError(f"{following} is neither a text nor a number")
+        self.next: str | None = self._next or None
 
-    @property
-    def next(self) -> str | None:
-        """What names the next page. Raises MalformedPageError when it is neither text nor number."""
-        if self._value is None or self._value is False or self._value == "":
-            return None
-        if not isinstance(self._value, str):
-            raise MalformedPageError(f"{'.'.join(self._following)} is neither a text nor a number")
-        return self._value
+    def lines(self) -> Iterator[bytes]:
+        """The text of each record, in one line."""
+        for begin, end in self._arrays[0]:
+            yield self._text[begin:end].encode().translate(_BREAKS)
 
-    def _walk(self, at: int, here: tuple[str, ...]) -> Generator[str, None, int]:
-        """Walk the value that begins at `at`, whose path is `here`; gives where it ends."""
-        opening = self._text[at : at + 1]
-        if here == self._records and opening == "[":
-            self._arrays += 1
-            return (yield from self._array(at))
-        if here == self._records[: len(here)] and here != self._records and opening == "{":
-            return (yield from self._object(at, here))
-        value, end = self._decode(at)
-        if here == self._following[: len(here)] and self._following:
-            self._value = _member(value, self._following[len(here) :])
+    def _end_of_value(self, path: tuple[str, ...], at: int) -> int:
+        """Where the value at `path` ends, which begins at `at`; the records and `next` are noted on the way."""
+        is_array = path == self._records and self._text.startswith("[", at)
+        is_on_the_way = path == self._records[: len(path)] and path != self._records
+        if is_array or (is_on_the_way and self._text.startswith("{", at)):
+            walk = JsonWalk(self._text, at, self._end_of_element if is_array else partial(self._end_of_member, path))
+            parts = list(walk)
+            if is_array:
+                self._arrays.append(parts)
+            return walk.at
+        value, end = _DECODER.raw_decode(self._text, at)
+        if self._following and path == self._following[: len(path)]:
+            self._next = _member(value, self._following[len(path) :])
         return end
 
-    def _array(self, at: int) -> Generator[str, None, int]:
-        at = self._skip(at + 1)
-        if self._text[at : at + 1] == "]":
-            return at + 1
-        while True:
-            _, end = self._decode(at)
-            yield self._text[at:end].replace("\r", " ").replace("\n", " ")
-            at = self._skip(end)
-            if self._text[at : at + 1] == "]":
-                return at + 1
-            at = self._skip(self._expect(",", at))
+    def _end_of_element(self, at: int) -> int:
+        return _DECODER.raw_decode(self._text, at)[1]
 
-    def _object(self, at: int, here: tuple[str, ...]) -> Generator[str, None, int]:
-        at = self._skip(at + 1)
-        if self._text[at : at + 1] == "}":
-            return at + 1
-        while True:
-            if self._text[at : at + 1] != '"':
-                raise self._broken(at)
-            key, end = self._decode(at)
-            at = self._skip(self._expect(":", self._skip(end)))
-            at = self._skip((yield from self._walk(at, (*here, key))))
-            if self._text[at : at + 1] == "}":
-                return at + 1
-            at = self._skip(self._expect(",", at))
+    def _end_of_member(self, path: tuple[str, ...], at: int) -> int:
+        expect(self._text, at, '"')
+        name, end = _DECODER.raw_decode(self._text, at)
+        colon = after_space(self._text, end)
+        expect(self._text, colon, ":")
+        return self._end_of_value((*path, name), after_space(self._text, colon + 1))
 
-    def _decode(self, at: int) -> tuple[Any, int]:
-        try:
-            return _DECODER.raw_decode(self._text, at)
-        except json.JSONDecodeError as error:
-            raise self._broken(error.pos) from None
-
-    def _expect(self, mark: str, at: int) -> int:
-        if self._text[at : at + 1] != mark:
-            raise self._broken(at)
-        return at + 1
-
-    def _skip(self, at: int) -> int:
-        match = _SPACE.match(self._text, at)
-        return match.end() if match else at
-
-    def _broken(self, at: int) -> MalformedPageError:
+    def _not_json(self, at: int) -> MalformedPageError:
         return MalformedPageError(f"not JSON at character {at + 1} of {len(self._text)}")
 
 
