@@ -30,8 +30,7 @@ from etl_lib.sinks.opening import open_sinks
 from etl_lib.sinks.publish_report import print_orders_summary
 from etl_lib.sinks.publishing import publish_tables
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.damaged import stage_readable
-from etl_lib.sources.intake import DATASETS, files_to_read
+from etl_lib.sources.new_files import DATASETS, files_to_read, stage_readable
 from etl_lib.sources.pulling import pull_sources
 from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, ORDER_TABLES
 

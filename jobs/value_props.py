@@ -22,7 +22,7 @@ from etl_lib.settings.config import Settings
 from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.damaged import stage_readable
+from etl_lib.sources.new_files import stage_readable
 from etl_lib.tables.schemas import FEATURE_TABLES
 from etl_lib.value_props.event_staging import event_files, stage_events
 from etl_lib.value_props.feature_report import print_summary

@@ -26,9 +26,8 @@ from etl_lib.settings.jdbc_settings import (
     JdbcItems,
     JdbcOrders,
 )
-from etl_lib.sources.jdbc_database import Database, check_columns, columns_of, quoted, types_of
+from etl_lib.sources.jdbc_database import Database, check_columns, columns_of, quoted, sql_position, types_of
 from etl_lib.sources.pull_folder import PullFolder, new_pull
-from etl_lib.sources.sql_texts import sql_position
 from etl_lib.tables.observed import observed
 
 _WITH_NULLS = {"ignoreNullFields": "false"}

@@ -1,4 +1,10 @@
-"""A database through Spark's JDBC: its tables and their columns, quoted, checked and read in parallel."""
+"""A database through Spark's JDBC: its tables and their columns, quoted, checked and read in parallel.
+
+Spark's types do not hold every value of a database: `NaN` and the digits of a PostgreSQL numeric, `infinity` and years
+BC of a time. As a text of the database's own each comes through as it is, and the orders job rejects by its rules what
+is no value. The SQL for PostgreSQL is tested with a server; that for the others follows their documentation alone. A
+database without any gives its values as Spark reads them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +16,10 @@ from pyspark.sql.types import (
     BooleanType,
     DataType,
     DateType,
+    DecimalType,
+    DoubleType,
+    FloatType,
+    IntegralType,
     NumericType,
     StringType,
     TimestampNTZType,
@@ -19,7 +29,52 @@ from pyspark.sql.types import (
 from etl_lib.process.errors import LakehouseError
 from etl_lib.process.secrets import reveal
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcSource, JdbcTable, verified_tls
-from etl_lib.sources.sql_texts import SESSION_STATEMENTS, sql_text
+
+_MYSQL_SESSION = "SET time_zone = '+00:00', sql_mode = CONCAT(@@sql_mode, ',ANSI')"
+
+SESSION_STATEMENTS = {
+    "postgresql": "SET DateStyle TO ISO; SET TIME ZONE 'UTC'",
+    "mysql": _MYSQL_SESSION,
+    "mariadb": _MYSQL_SESSION,
+    "oracle": "ALTER SESSION SET TIME_ZONE = '+00:00'",
+}
+"""What makes a session write its times in UTC and ISO 8601, and take names in double quotes."""
+
+# A TIMESTAMP is shown in the session's time zone and comes to Spark as TimestampType; a DATETIME has no zone.
+_MYSQL_TEXTS = {TimestampType: "CONCAT(CAST({} AS CHAR), 'Z')", DataType: "CAST({} AS CHAR)"}
+
+# SYYYY writes a minus before a year BC, a blank before any other.
+_ORACLE_TIME = """LTRIM(TO_CHAR({}, 'SYYYY-MM-DD"T"HH24:MI:SS.FF6'))"""
+
+_TEXTS: dict[str, dict[type[DataType], str]] = {
+    # each value exactly, `NaN` and `infinity` too, and a time with a zone with its offset
+    "postgresql": {DataType: "CAST({} AS TEXT)"},
+    "mysql": _MYSQL_TEXTS,
+    "mariadb": _MYSQL_TEXTS,
+    "sqlserver": {
+        DecimalType: "CONVERT(NVARCHAR(MAX), {}, 2)",  # of money: all 4 decimals; others are alike in every style
+        FloatType: "CONVERT(NVARCHAR(MAX), {}, 3)",  # 9 or 17 digits, from which the value can be read again
+        DoubleType: "CONVERT(NVARCHAR(MAX), {}, 3)",
+        TimestampType: "CONVERT(NVARCHAR(MAX), {}, 127)",  # of datetimeoffset: ISO 8601 in UTC, with Z
+        DateType: "CONVERT(NVARCHAR(MAX), {}, 126)",  # of date, datetime and datetime2: ISO 8601
+        TimestampNTZType: "CONVERT(NVARCHAR(MAX), {}, 126)",
+        DataType: "CONVERT(NVARCHAR(MAX), {})",
+    },
+    "oracle": {
+        NumericType: "TO_CHAR({}, 'TM9', 'NLS_NUMERIC_CHARACTERS=''.,''')",  # all digits
+        TimestampType: _ORACLE_TIME.format("SYS_EXTRACT_UTC({})") + " || 'Z'",  # only a time with a zone is one
+        DataType: _ORACLE_TIME.format("CAST({} AS TIMESTAMP)"),  # a DATE has a time of the day
+    },
+}
+"""By database: the SQL of the text of a value, by the first of these types that Spark sees."""
+
+_DOUBLES = {
+    "postgresql": "CAST({} AS DOUBLE PRECISION)",
+    "mysql": "{} + 0E0",  # a cast to DOUBLE is there since 8.0.17 alone
+    "mariadb": "{} + 0E0",
+    "sqlserver": "CAST({} AS DOUBLE PRECISION)",
+    "oracle": "CAST({} AS BINARY_DOUBLE)",  # DOUBLE PRECISION is a NUMBER there
+}
 
 _REASON = re.compile(r"(?:SQL\w*|ClassNotFound)Exception: (.+)")
 
@@ -104,6 +159,22 @@ class Database:
                 f"sources.jdbc: the table {table} cannot be read from {self.settings.url}: {reason}. "
                 "Check address, user, password and the table's name"
             ) from error
+
+
+def sql_text(database: str, column: str, kind: DataType) -> str:
+    """SQL of the text of a column, whose quoted name is `column` and which Spark sees as `kind`.
+
+    Texts, flags and whole numbers stay as they are: Spark holds each of their values.
+    """
+    if isinstance(kind, (StringType, BooleanType, IntegralType)):
+        return column
+    templates = _TEXTS.get(database, {DataType: "{}"})
+    return next(template for seen, template in templates.items() if isinstance(kind, seen)).format(column)
+
+
+def sql_position(database: str, column: str, kind: DataType) -> str:
+    """SQL of a column by which rows are put in order: a number that Spark holds, also of NaN, or a text."""
+    return _DOUBLES.get(database, "{}").format(column) if isinstance(kind, DecimalType) else column
 
 
 def quoted(*name: str) -> str:

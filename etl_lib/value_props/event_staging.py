@@ -23,8 +23,8 @@ from etl_lib.reading.json_files import split_lines
 from etl_lib.reading.texts import decoded, encoding_of, is_blank, is_cut_object
 from etl_lib.reading.whole_files import plain_lines, read_records
 from etl_lib.run.run import Run
-from etl_lib.sources.damaged import without_set_aside
 from etl_lib.sources.landing import LandingFile, collected, landing_files
+from etl_lib.sources.new_files import without_set_aside
 from etl_lib.tables.observed import records_read
 from etl_lib.tables.schemas import ETL_EVENTS
 from etl_lib.tables.values_frame import values_frame

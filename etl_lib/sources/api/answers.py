@@ -28,10 +28,6 @@ class ApiError(LakehouseError):
         self.status = status
 
 
-class CircuitOpenError(ApiError):
-    """Nothing was asked, because the API failed again and again a short time ago."""
-
-
 class FailedError(Exception):
     """A failure that may pass; `wait_s` is how long the server asks to wait."""
 

@@ -19,7 +19,7 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import reveal
 from etl_lib.settings.api_settings import ApiSource, is_loopback, origin, without_query
-from etl_lib.sources.api.answers import Answer, ApiError, CircuitOpenError, FailedError, read_answer
+from etl_lib.sources.api.answers import Answer, ApiError, FailedError, read_answer
 from etl_lib.sources.api.breaker import Breaker
 
 log = structlog.get_logger(__name__)
@@ -82,8 +82,8 @@ class ApiClient:
     def get(self, url: httpx.URL) -> Answer:
         """The whole answer of a URL of the configured origin.
 
-        Raises ApiError for an answer that no further try can mend, or when all tries failed; CircuitOpenError while
-        the circuit breaker is open.
+        Raises ApiError for an answer that no further try can mend, when all tries failed, or while the circuit breaker
+        is open.
         """
         attempts = Retrying(
             retry=retry_if_exception(lambda error: isinstance(error, FailedError) and not self._breaker.is_open),
@@ -95,7 +95,7 @@ class ApiClient:
         try:
             answer: Answer = attempts(self._breaker.call, self._once, url)
         except CircuitBreakerError:
-            raise CircuitOpenError(f"{without_query(url)}: nothing was asked: {self._breaker.since_when()}") from None
+            raise ApiError(f"{without_query(url)}: nothing was asked: {self._breaker.since_when()}") from None
         except FailedError as error:
             tries = attempts.statistics.get("attempt_number", 1)
             opened = f"; {self._breaker.since_when()}" if self._breaker.is_open else ""
