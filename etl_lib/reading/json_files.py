@@ -18,7 +18,7 @@ from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.texts import MARK, is_cut_object, is_one_object
 from etl_lib.reading.whole_files import Record, plain_lines, read_records
 from etl_lib.settings.config import Layout
-from etl_lib.sources.json_walk import JsonWalk, after_space
+from etl_lib.sources.json_arrays import JsonWalk, after_space
 from etl_lib.sources.landing import LandingFile
 
 # Executors need not have this package: the functions that run there travel with the query.

@@ -112,7 +112,9 @@ class _Reading:
         self.items = self.table.items if isinstance(self.table, JdbcOrders) else None
         self.item_columns = database.columns(self.items.table) if self.items and self.items.table else {}
         self.members = columns_of(self.table, MEMBERS[dataset])
-        if problems := self._problems(REQUIRED[dataset]):
+        if self.items is not None and self.items.column is not None:
+            self.members["items"] = self.items.column
+        if problems := self._problems([*REQUIRED[dataset], "items"]):
             listed = "\n  ".join(problems)
             raise SchemaError(f"sources.jdbc: the tables differ from what is read of them:\n  {listed}")
 
@@ -122,19 +124,16 @@ class _Reading:
         problems = check_columns(self.columns, self.members, required, table)
         if self.changed_at is not None and not self._is_of(TimestampType, TimestampNTZType, DateType):
             problems.append(f"{table}.{self.changed_at}: expected a time, as changed_at")
-        if items is not None and items.column is not None:
-            problems += check_columns(self.columns, {"items": items.column}, ["items"], table)
-        elif items is not None:
-            wanted = {**columns_of(items, ITEM_MEMBERS), "order": items.order, "position": items.position}
-            problems += check_columns(self.item_columns, wanted, [*wanted], str(items.table))
+        if items is not None and items.table is not None:
+            members = {**columns_of(items, ITEM_MEMBERS), "order": items.order, "position": items.position}
+            problems += check_columns(self.item_columns, members, [*members], items.table)
         return problems
 
     def changed(self, since: datetime | None) -> tuple[DataFrame, datetime | None]:
         """The rows since a checkpoint, and the next checkpoint."""
         checkpoint = self._moment("MAX")
         conditions = ["1 = 1"] if checkpoint is None else self._conditions(since, checkpoint)
-        of_column = {"items": self.items.column} if self.items is not None and self.items.column is not None else {}
-        selected = self.database.texts(self.columns, self.members | of_column) + self._select_changed_at()
+        selected = self.database.texts(self.columns, self.members) + self._select_changed_at()
         query = f"SELECT {', '.join(selected)} FROM {self._from}"  # noqa: S608 - quoted
         rows = self.database.read(query, conditions)
         if self.items is None:

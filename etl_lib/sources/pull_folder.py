@@ -22,14 +22,13 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from etl_lib.process.errors import LakehouseError, WarehouseBusyError
 from etl_lib.process.lock import folder_lock
-from etl_lib.process.output import located, moved_in_place, write_bytes
+from etl_lib.process.output import located, write_bytes
 from etl_lib.settings.strict_model import Section
 
 MANIFEST = "_manifest.json"
 LOCK = ".pull.lock"
 
 Status = Literal["pulling", "incomplete", "complete", "abandoned"]
-RESUMABLE = ("pulling", "incomplete")
 
 
 class PulledFile(Section):
@@ -80,30 +79,20 @@ class PullFolder:
         self.resumed = False
 
     def write_page(self, lines: Iterable[bytes]) -> PulledFile | None:
-        """Write the next page, a line each; None, and no file, when there are no lines.
-
-        When `lines` raises, nothing of the page is left.
-        """
+        """Write the next page, a line each; None, and no file, when there are no lines."""
+        content = b"".join(line + b"\n" for line in lines)
+        if not content:
+            return None
         name = f"page-{self.manifest.pages + 1:05d}.jsonl"
-        digest, size, records = hashlib.sha256(), 0, 0
-        with moved_in_place(f"{self.location}/{name}") as beside:
-            with beside.system.open_output_stream(beside.path) as stream:
-                for line in lines:
-                    stream.write(line + b"\n")
-                    digest.update(line + b"\n")
-                    size += len(line) + 1
-                    records += 1
-            beside.is_wanted = records > 0
-        return PulledFile(name=name, bytes=size, records=records, sha256=digest.hexdigest()) if records else None
+        write_bytes(f"{self.location}/{name}", content)
+        digest = hashlib.sha256(content).hexdigest()
+        return PulledFile(name=name, bytes=len(content), records=content.count(b"\n"), sha256=digest)
 
-    @property
-    def raw_name(self) -> str:
-        """The name for the exact bytes of the next page."""
-        return f"_page-{self.manifest.pages + 1:05d}.raw"
-
-    def write_raw(self, body: bytes | bytearray) -> None:
-        """Write the next page as it came, beside the page that the jobs see."""
-        write_bytes(f"{self.location}/{self.raw_name}", body)
+    def write_raw(self, body: bytes | bytearray) -> str:
+        """Write the exact bytes of the next page, beside the page that the jobs see; gives the name of the file."""
+        name = f"_page-{self.manifest.pages + 1:05d}.raw"
+        write_bytes(f"{self.location}/{name}", body)
+        return name
 
     def page_landed(
         self, file: PulledFile | None, status: Status, following: str | None, *, malformed: bool = False
@@ -157,7 +146,7 @@ def unfinished_pull(landing: str, source: str, url: str, asked: str) -> PullFold
     """
     for manifest in reversed(read_manifests(landing)):
         if (manifest.source, manifest.url, manifest.asked) == (source, url, asked):
-            if manifest.status in RESUMABLE:
+            if manifest.status in ("pulling", "incomplete"):
                 return PullFolder(landing, manifest)
             if manifest.status == "complete":
                 return None

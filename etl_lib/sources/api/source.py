@@ -15,10 +15,8 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.settings.api_settings import ApiSource, without_query
 from etl_lib.sources.api.answers import Answer, ApiError
 from etl_lib.sources.api.client import ApiClient
-from etl_lib.sources.api.pages import MalformedPageError, Page, malformed_line
+from etl_lib.sources.json_arrays import MalformedPageError, Page, malformed_line
 from etl_lib.sources.pull_folder import PulledFile, PullFolder, Status, locked_folder, new_pull, unfinished_pull
-
-SOURCE = "api"
 
 MALFORMED_IN_A_ROW = 5
 """After so many malformed pages one after the other no further page is asked: the server is broken, not a page."""
@@ -46,14 +44,18 @@ def pull_orders(settings: ApiSource, landing: str, since: datetime | None) -> Pu
     with locked_folder(landing), closing(ApiClient(settings, landing)) as client:
         # A cursor or a page number has its meaning under these settings alone.
         asked = json.dumps(settings.model_dump(include=_ASKED), sort_keys=True)
-        origin = (SOURCE, address(settings), hashlib.sha256(asked.encode()).hexdigest())
+        origin = ("api", address(settings), hashlib.sha256(asked.encode()).hexdigest())
         folder = unfinished_pull(landing, *origin)
         if folder is not None:
             log.info("going on with a pull that was cut off", folder=folder.location, pages=folder.manifest.pages)
             folder.resume()
+            pages = folder.manifest.pages
             try:
                 return _Pulling(settings, client, folder).run()
-            except _NoWayOnError as error:
+            except ApiError as error:
+                is_forgotten = folder.manifest.pages == pages and folder.manifest.next is not None
+                if not is_forgotten or error.status not in _GONE:
+                    raise
                 log.warning("the pull cannot go on, a new one begins", folder=folder.location, problem=str(error))
                 folder.abandon()
         since = since.astimezone(UTC) if since is not None and settings.since_parameter is not None else None
@@ -65,10 +67,6 @@ def address(settings: ApiSource) -> str:
     return without_query(httpx.URL(settings.url))
 
 
-class _NoWayOnError(Exception):
-    """The server does not know the page any more at which a resumed pull goes on."""
-
-
 class _Pulling:
     """One pull, page after page. In it, `at` names a page: by a cursor, its number or a link; None: the first page."""
 
@@ -76,7 +74,6 @@ class _Pulling:
         self._settings = settings
         self._client = client
         self._folder = folder
-        self._pages_before = folder.manifest.pages
         self._known: set[str] = set()
         self._malformed: list[str | None] = []
         """What named the malformed pages that came last, one after the other."""
@@ -93,7 +90,7 @@ class _Pulling:
 
     def _one_page(self, at: str | None) -> None:
         started = time.monotonic()
-        answer = self._get(at)
+        answer = self._client.get(self._address(at))
         file, named, is_malformed = self._land(answer)
         following = self._following(answer, named, at, is_empty=file is None)
         self._refuse_circles(file, following, is_malformed=is_malformed)
@@ -109,15 +106,6 @@ class _Pulling:
             bytes=len(answer.body),
             seconds=round(time.monotonic() - started, 3),
         )
-
-    def _get(self, at: str | None) -> Answer:
-        try:
-            return self._client.get(self._address(at))
-        except ApiError as error:
-            is_first = self._folder.manifest.pages == self._pages_before
-            if is_first and at is not None and error.status in _GONE:
-                raise _NoWayOnError(str(error)) from error
-            raise
 
     def _address(self, at: str | None) -> httpx.URL:
         settings = self._settings
@@ -147,8 +135,8 @@ class _Pulling:
         except MalformedPageError as error:
             number = self._folder.manifest.pages + 1
             log.warning("malformed page, it goes to quarantine as one record", page=number, problem=str(error))
-            self._folder.write_raw(answer.body)
-            return self._folder.write_page([malformed_line(answer.body, self._folder.raw_name)]), None, True
+            line = malformed_line(answer.body, self._folder.write_raw(answer.body))
+            return self._folder.write_page([line]), None, True
         return self._folder.write_page(page.lines()), page.next, False
 
     def _following(self, answer: Answer, named: str | None, at: str | None, *, is_empty: bool) -> str | None:
