@@ -77,25 +77,16 @@ def _last_complete(warehouse: Warehouse, dataset: str, address: str, value: Colu
 def _enter(run: Run, dataset: str, folder: PullFolder, checkpoint: datetime | None) -> None:
     """Add the pull to etl_pulls; one that goes on in a later run has a row of each run."""
     manifest = folder.manifest
-    row = (
-        manifest.pull_id,
-        dataset,
-        run.run_id,
-        manifest.source,
-        manifest.url,
-        manifest.status,
-        manifest.since,
-        manifest.until,
-        None if checkpoint is None else checkpoint_text(checkpoint),
-        manifest.pages,
-        manifest.records,
-        manifest.malformed_pages,
-        manifest.checksum,
-        folder.location,
-        manifest.started_at,
-        manifest.ended_at or datetime.now(UTC),
-    )
-    append_values(run.warehouse, ETL_PULLS, [row])
+    values = {
+        **dict(manifest),
+        "dataset": dataset,
+        "run_id": run.run_id,
+        "address": manifest.url,
+        "checkpoint": None if checkpoint is None else checkpoint_text(checkpoint),
+        "folder": folder.location,
+        "ended_at": manifest.ended_at or datetime.now(UTC),
+    }
+    append_values(run.warehouse, ETL_PULLS, [tuple(values[name] for name in ETL_PULLS.column_names)])
 
 
 def print_pulls_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
