@@ -95,13 +95,13 @@ def not_loaded(warehouse: Warehouse, files: Mapping[str, Sequence[LandingFile]])
     }
 
 
-def stage_readable(run: Run, files: Files, stage: Callable[[Files], Batch]) -> tuple[Batch, Files]:
-    """What `stage` makes of the files that can be read, and those files.
+def stage_readable(run: Run, files: Files, stage: Callable[[Files], Batch]) -> Batch:
+    """What `stage` makes of the files that can be read.
 
     The others end the run with InputError, or are set aside and entered in the run's manifest, as `input.damaged` says.
     """
     try:
-        return stage(files), files
+        return stage(files)
     except LakehouseError:
         raise
     except Exception as error:

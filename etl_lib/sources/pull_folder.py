@@ -23,7 +23,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from etl_lib.process.errors import LakehouseError, WarehouseBusyError
 from etl_lib.process.lock import folder_lock
 from etl_lib.process.output import located, write_bytes
-from etl_lib.settings.strict_model import Section
+from etl_lib.settings.strict_model import StrictModel
 
 MANIFEST = "_manifest.json"
 LOCK = ".pull.lock"
@@ -31,7 +31,7 @@ LOCK = ".pull.lock"
 Status = Literal["pulling", "incomplete", "complete", "abandoned"]
 
 
-class PulledFile(Section):
+class PulledFile(StrictModel):
     """One page file: its name in the folder, size in bytes, lines, and SHA-256 (hex) of its bytes."""
 
     name: str
@@ -40,7 +40,7 @@ class PulledFile(Section):
     sha256: str
 
 
-class PullManifest(Section):
+class PullManifest(StrictModel):
     """One pull. The next one asks for what changed since `until`, if this one is `complete`."""
 
     pull_id: str

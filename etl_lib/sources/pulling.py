@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, TextIO
+from typing import Any
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from etl_lib.process.streams import console_on
-from etl_lib.run.metrics import Metrics, PullMetrics
-from etl_lib.run.report import print_opening, print_places, print_pulls
+from etl_lib.run.metrics import PullMetrics
 from etl_lib.run.run import Run, step
 from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.config import Settings
 from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.jdbc import checkpoint_of, checkpoint_text, land_changes
 from etl_lib.sources.jdbc_database import Database
@@ -87,11 +84,3 @@ def _enter(run: Run, dataset: str, folder: PullFolder, checkpoint: datetime | No
         "ended_at": manifest.ended_at or datetime.now(UTC),
     }
     append_values(run.warehouse, ETL_PULLS, [tuple(values[name] for name in ETL_PULLS.column_names)])
-
-
-def print_pulls_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
-    """What each pull brought, and where it landed."""
-    console = console_on(stream)
-    print_opening(metrics, console)
-    print_pulls(metrics.pulls, console)
-    print_places(metrics, settings, console)

@@ -24,7 +24,7 @@ from etl_lib.process.output import read_bytes, write_bytes
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import reveal
 from etl_lib.settings.api_settings import ApiSource, is_loopback, origin, without_query
-from etl_lib.settings.strict_model import Section
+from etl_lib.settings.strict_model import StrictModel
 from etl_lib.sources.api.answers import Answer, ApiError, FailedError, read_answer
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class Credentials:
         return any(value in text for value in self._values for text in (url, unquote(url)))
 
 
-class BreakerState(Section):
+class BreakerState(StrictModel):
     """What is known of one URL: `failures` in a row, and since when nothing is asked (`opened_at`)."""
 
     state: str = STATE_CLOSED
