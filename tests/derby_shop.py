@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from itertools import count
 from typing import Any
 
 from pyspark.sql import SparkSession
 
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
-from etl_lib.sources.jdbc import Checkpoint, changed_rows
+from etl_lib.sources.jdbc import changed_rows
 from etl_lib.sources.jdbc_database import Database
 
 DRIVER = "org.apache.derby.iapi.jdbc.AutoloadedDriver"
@@ -59,11 +60,11 @@ class Shop:
         return JdbcSource(**fields)
 
     def database(self, **others: Any) -> Database:
-        return Database(self.spark, self.settings(**others), lambda reference: f"revealed {reference}")
+        return Database(self.spark, self.settings(**others))
 
-    def texts(self, since: Checkpoint | None = None, **others: Any) -> list[str]:
-        rows = changed_rows(self.database(**others), "orders", since).rows.collect()
-        return sorted(row["raw"] for row in rows)
+    def texts(self, since: datetime | None = None, **others: Any) -> list[str]:
+        rows, _ = changed_rows(self.database(**others), "orders", since)
+        return sorted(row["raw"] for row in rows.collect())
 
-    def read(self, since: Checkpoint | None = None, **others: Any) -> list[str]:
+    def read(self, since: datetime | None = None, **others: Any) -> list[str]:
         return sorted(json.loads(text)["order_id"] for text in self.texts(since, **others))

@@ -18,8 +18,7 @@ from etl_lib.run.run import Run, open_run, step
 from etl_lib.settings.arguments import Scope, parse_order_arguments
 from etl_lib.sinks.publishing import open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.damaged import stage_readable
-from etl_lib.sources.intake import DATASETS, files_to_read
+from etl_lib.sources.new_files import DATASETS, files_to_read, stage_readable
 from etl_lib.sources.pulling import pull_sources
 from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, ORDER_TABLES
 
@@ -58,7 +57,7 @@ def load_new_files(run: Run, scope: Scope) -> None:
     orders, new_bytes = run.ledger.rows_left(DIM_ORDER), sum(file.size for some in files.values() for file in some)
     with temporary_settings(run.spark, settings_to_stage(new_bytes=new_bytes, orders=orders)):
         with step("stage") as counts:
-            batch, _ = stage_readable(run, files, partial(stage_batch, run, scope))
+            batch = stage_readable(run, files, partial(stage_batch, run, scope))
             counts["records"] = sum(dataset.records for dataset in batch.datasets.values())
         pass_gates(run, batch)
     has_members = any(batch.of(dataset).applied for dataset in DIMENSIONS)

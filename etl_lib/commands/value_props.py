@@ -14,7 +14,7 @@ from etl_lib.run.restore import finish_restores
 from etl_lib.run.run import open_run, step
 from etl_lib.settings.arguments import Scope, parse_feature_arguments
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.damaged import stage_readable
+from etl_lib.sources.new_files import stage_readable
 from etl_lib.tables.schemas import FEATURE_TABLES
 from etl_lib.value_props.feature_run import apply_weeks, event_files, plan_weeks, windows_of
 
@@ -35,7 +35,7 @@ def compute_features(argv: Sequence[str]) -> None:
             files = event_files(run)
             counts["files"] = sum(map(len, files.values()))
         with step("stage") as counts:
-            batch, _ = stage_readable(run, files, partial(stage_batch, run, Scope(full=True)))
+            batch = stage_readable(run, files, partial(stage_batch, run, Scope(full=True)))
             counts["records"] = sum(dataset.records for dataset in batch.datasets.values())
         pass_gates(run, batch)
         reference, windows = windows_of(run, batch, arguments)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 import pyarrow.fs as pafs
 from pyspark.sql import DataFrame
@@ -59,33 +57,15 @@ def read_bytes(path: str) -> bytes | None:
 
 def write_bytes(path: str, content: bytes | bytearray) -> None:
     """Write one file, and its folder if there is none; a reader finds the old file or the new one."""
-    with moved_in_place(path) as beside, beside.system.open_output_stream(beside.path) as stream:
-        stream.write(content)
-
-
-@dataclass
-class Beside:
-    """A file under a name that nobody reads."""
-
-    system: pafs.FileSystem
-    path: str
-    is_wanted: bool = True
-
-
-@contextmanager
-def moved_in_place(path: str) -> Iterator[Beside]:
-    """A file to write, which gets the name `path` when the block ends well; else it is deleted."""
     system, inner = located(path)
     folder, _, name = inner.rpartition("/")
     system.create_dir(folder, recursive=True)
-    beside = Beside(system, f"{folder}/_{name}.writing")
+    beside = f"{folder}/_{name}.writing"
     try:
-        yield beside
+        with system.open_output_stream(beside) as stream:
+            stream.write(content)
+        system.move(beside, inner)
     except BaseException:
-        beside.is_wanted = False
+        if system.get_file_info(beside).type != pafs.FileType.NotFound:
+            system.delete_file(beside)
         raise
-    finally:
-        if beside.is_wanted:
-            system.move(beside.path, inner)
-        elif system.get_file_info(beside.path).type != pafs.FileType.NotFound:
-            system.delete_file(beside.path)

@@ -1,14 +1,13 @@
 """Order records as text, from JSON Lines and from JSON array files.
 
 JSON Lines stay with Spark, which splits large files. An array file is read whole and walked element by element,
-so that each element keeps its exact text and a broken one costs just the rest of its file (DESIGN: "Read as text").
+so that each element keeps its exact text and a broken one costs just the rest of its file.
 What Spark cannot read line by line is read whole, too.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -19,12 +18,11 @@ from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.texts import MARK, is_cut_object, is_one_object
 from etl_lib.reading.whole_files import Record, plain_lines, read_records
 from etl_lib.settings.config import Layout
+from etl_lib.sources.json_arrays import JsonWalk, after_space
 from etl_lib.sources.landing import LandingFile
 
 # Executors need not have this package: the functions that run there travel with the query.
 register_pickle_by_value(sys.modules[__name__])
-
-_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def read_json_records(
@@ -66,38 +64,17 @@ def split_array(text: str) -> Iterator[Record]:
     The walk is lenient about what an element holds (the strict parse judges that), but not about where it ends.
     An array that is never closed yields a last broken record with an empty text, because the file may be cut off.
     """
-    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
-    opening = _skip_space(text, 1 if text.startswith("\ufeff") else 0)
-    if text[opening : opening + 1] != "[":
+    begin = after_space(text, len(MARK) if text.startswith(MARK) else 0)
+    if not text.startswith("[", begin):
         yield text, "broken_array"
         return
-    at = _skip_space(text, opening + 1)
-    if text[at : at + 1] == "]":
-        yield from _trailing(text, at + 1)
-        return
-    while True:
-        try:
-            _, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            yield text[at:], "broken_array"
-            return
-        yield text[at:end], None
-        at = _skip_space(text, end)
-        if text[at : at + 1] == "]":
-            yield from _trailing(text, at + 1)
-            return
-        if text[at : at + 1] != ",":
-            yield text[at:], "broken_array"
-            return
-        at = _skip_space(text, at + 1)
-
-
-def _trailing(text: str, at: int) -> Iterator[Record]:
-    rest = text[_skip_space(text, at) :]
-    if rest:
-        yield rest, "broken_array"
-
-
-def _skip_space(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
+    decoder = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str, strict=False)
+    elements = JsonWalk(text, begin, lambda at: decoder.raw_decode(text, at)[1])
+    try:
+        for begin, end in elements:
+            yield text[begin:end], None
+    except (ValueError, RecursionError):
+        yield text[elements.at :], "broken_array"
+    else:
+        if rest := text[after_space(text, elements.at) :]:
+            yield rest, "broken_array"

@@ -1,7 +1,8 @@
-"""The settings of the HTTP source."""
+"""The settings of the HTTP source: what its URL may be, and how much of a URL may be shown."""
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
@@ -11,7 +12,6 @@ from pydantic_core import PydanticCustomError
 
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.secrets import HIDDEN, BareUrl, Secret, without_credentials
-from etl_lib.settings.api_urls import is_http_url, is_loopback
 from etl_lib.settings.strict_model import Location, Section
 
 Paging = Literal["cursor", "page", "next_link"]
@@ -19,8 +19,15 @@ Name = Annotated[str, StringConstraints(min_length=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
+_PORTS = {"http": 80, "https": 443}
+
+
 def _absolute(url: str) -> str:
-    if not is_http_url(url):
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, ValueError):
+        parsed = httpx.URL()
+    if parsed.scheme not in _PORTS or not parsed.host:
         raise PydanticCustomError(HIDDEN, "expected https://host/path")
     return url
 
@@ -85,34 +92,42 @@ class ApiSource(Section):
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        problem = self._url_problem() or self._paging_problem() or self._credentials_problem()
-        if problem is not None:
-            raise PydanticCustomError(HIDDEN, "{problem}", {"problem": problem})
+        url = httpx.URL(self.url)
+        is_plain = url.scheme == "http" and not self.allow_http and not is_loopback(url)
+        has_cursor = self.cursor_parameter and self.cursor_field
+        problems = {
+            "url: plain http shows orders and credentials to everybody on the way; "
+            "write https, or set allow_http: true where the network is trusted": is_plain,
+            "paging: cursor needs cursor_parameter and cursor_field": self.paging == "cursor" and not has_cursor,
+            "paging: page needs page_parameter": self.paging == "page" and not self.page_parameter,
+            "records: a page that is itself the array has no place for cursor_field or next_link": (
+                not self.records and (self.paging == "cursor" or self.next_link)
+            ),
+            "page_size and page_size_parameter go together": (
+                (self.page_size is None) != (self.page_size_parameter is None)
+            ),
+            "username and password go together": (self.username is None) != (self.password is None),
+            "give a token or a username and password, not both": self.token is not None and self.username is not None,
+        }
+        for problem, is_so in problems.items():
+            if is_so:
+                raise PydanticCustomError(HIDDEN, "{problem}", {"problem": problem})
         return self
 
-    def _url_problem(self) -> str | None:
-        url = httpx.URL(self.url)
-        if url.scheme == "http" and not self.allow_http and not is_loopback(url):
-            return (
-                "url: plain http shows orders and credentials to everybody on the way; "
-                "write https, or set allow_http: true where the network is trusted"
-            )
-        return None
 
-    def _paging_problem(self) -> str | None:
-        if self.paging == "cursor" and not (self.cursor_parameter and self.cursor_field):
-            return "paging: cursor needs cursor_parameter and cursor_field"
-        if self.paging == "page" and not self.page_parameter:
-            return "paging: page needs page_parameter"
-        if not self.records and (self.paging == "cursor" or self.next_link):
-            return "records: a page that is itself the array has no place for cursor_field or next_link"
-        if (self.page_size is None) != (self.page_size_parameter is None):
-            return "page_size and page_size_parameter go together"
-        return None
+def origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port: credentials for one origin are not for another (RFC 6454)."""
+    return url.scheme, url.host, url.port or _PORTS.get(url.scheme)
 
-    def _credentials_problem(self) -> str | None:
-        if (self.username is None) != (self.password is None):
-            return "username and password go together"
-        if self.token is not None and self.username is not None:
-            return "give a token or a username and password, not both"
-        return None
+
+def is_loopback(url: httpx.URL) -> bool:
+    """Whether requests stay on this machine."""
+    try:
+        return url.host == "localhost" or ipaddress.ip_address(url.host).is_loopback
+    except ValueError:
+        return False
+
+
+def without_query(url: httpx.URL) -> str:
+    """What of a URL may be shown and kept: no user, no query, no fragment."""
+    return str(url.copy_with(username="", password="", query=None, fragment=None))

@@ -61,10 +61,14 @@ Location = Annotated[str, StringConstraints(min_length=1), BeforeValidator(_loca
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class Section(BaseModel):
-    """A part of the configuration: no unknown keys, no coerced types, no changes after loading."""
+class StrictModel(BaseModel):
+    """Fields without unknown keys, coerced types or changes; also what is kept as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class Section(StrictModel):
+    """A part of the configuration, which reads its own texts."""
 
     @field_validator("*", mode="wrap")
     @classmethod

@@ -18,7 +18,7 @@ from etl_lib.process.session import submitted_options
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.config import Settings
 from etl_lib.settings.strict_model import Section
-from etl_lib.sources.api.secrets import Credentials
+from etl_lib.sources.api.client import Credentials
 from etl_lib.sources.landing import is_pattern
 
 _OF_DATABRICKS = "secret:databricks/"
@@ -49,22 +49,15 @@ def _missing_inputs(settings: Settings, datasets: Iterable[str]) -> Iterator[str
         return
     is_default_local = default_is_local(settings)
     for dataset, location in given.items():
-        is_local = location.startswith("file:") or is_default_local
-        if is_local and not is_pattern(location) and _is_missing(location):
+        folder = local_folder(location) if location.startswith("file:") or is_default_local else None
+        if folder is None or is_pattern(location):
+            continue
+        try:
+            os.stat(folder)
+        except (FileNotFoundError, NotADirectoryError):
             yield f"input.{dataset}: there is no file or folder {location}"
-
-
-def _is_missing(location: str) -> bool:
-    folder = local_folder(location)
-    if folder is None:
-        return False
-    try:
-        os.stat(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):  # nobody may look there, or it is no path at all: Spark tells
-        return False
-    return False
+        except (OSError, ValueError):  # nobody may look there, or it is no path at all: Spark tells
+            continue
 
 
 def _runs_elsewhere(settings: Settings) -> bool:
@@ -88,11 +81,12 @@ def _unusable_secrets(settings: Settings, is_pulling: bool, sinks: Iterable[str]
     """Why secrets of the source, if it is pulled from, and of some sinks cannot be read or sent."""
     source = getattr(settings.sources, settings.sources.orders, None) if is_pulling else None
     sections = [source, *(getattr(settings.publish, sink) for sink in sinks)]
-    references = {each: None for section in sections if section is not None for each in _references(section)}
-    readable = [each for each in references if not each.startswith(_OF_DATABRICKS)]
-    problems = _problems(partial(reveal, each) for each in readable)
-    if isinstance(source, ApiSource) and len(readable) == len(references) and not problems:
-        return _problems([partial(Credentials, source, reveal)])
+    references = dict.fromkeys(reference for section in sections if section for reference in _references(section))
+    checks: list[Callable[[], object]] = [
+        partial(reveal, each) for each in references if not each.startswith(_OF_DATABRICKS)
+    ]
+    if not (problems := _problems(checks)) and isinstance(source, ApiSource) and len(checks) == len(references):
+        return _problems([partial(Credentials, source)])
     return problems
 
 

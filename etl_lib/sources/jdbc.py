@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
 
 from pyspark.sql import Column, DataFrame, Observation
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DateType, StructType, TimestampNTZType, TimestampType
+from pyspark.sql.types import DataType, DateType, TimestampNTZType, TimestampType
 
 from etl_lib.process.errors import SchemaError
 from etl_lib.settings.jdbc_settings import (
@@ -26,19 +25,14 @@ from etl_lib.settings.jdbc_settings import (
     USER_MEMBERS,
     JdbcItems,
     JdbcOrders,
-    JdbcTable,
 )
-from etl_lib.sources.jdbc_database import Database, check_columns, column_of, column_types, quoted, quoted_table
-from etl_lib.sources.pull_folder import Pull, new_pull
-from etl_lib.sources.sql_texts import sql_position
+from etl_lib.sources.jdbc_database import Database, check_columns, columns_of, quoted, sql_position, types_of
+from etl_lib.sources.pull_folder import PullFolder, new_pull
 from etl_lib.tables.observed import observed
 
 _WITH_NULLS = {"ignoreNullFields": "false"}
 _CSV = {"header": "true", "quoteAll": "true", "escape": '"'}
 
-SOURCE = "jdbc"
-
-_MOMENTS = (TimestampType, TimestampNTZType, DateType)
 REQUIRED = {"orders": ("order_id", "created_at"), "users": ("user_id",), "products": ("sku",)}
 MEMBERS = {"orders": ORDER_MEMBERS, "users": USER_MEMBERS, "products": PRODUCT_MEMBERS}
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
@@ -47,63 +41,49 @@ _CHANGED_AT = '"changed_at"'
 """What a query calls the time of change, for its conditions: the members are texts."""
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """The last time of change (UTC) that a pull has seen. The next pull reads the rows of this instant again."""
-
-    changed_at: datetime
-
-    def as_text(self) -> str:
-        """For the ledger."""
-        return json.dumps({"changed_at": self.changed_at.isoformat()})
-
-    @classmethod
-    def from_text(cls, text: str) -> Checkpoint | None:
-        """From the ledger; an older one has a key too. None for a time that does not count, and would stop all others.
-
-        PostgreSQL's `infinity` was such a time: it came as the end of the year 9999.
-        """
-        changed_at = datetime.fromisoformat(json.loads(text)["changed_at"])
-        return cls(changed_at) if EARLIEST <= changed_at < LATEST else None
+def checkpoint_text(checkpoint: datetime) -> str:
+    """A checkpoint as the ledger has it: the last time of change that a pull has seen."""
+    return json.dumps({"changed_at": checkpoint.isoformat()})
 
 
-@dataclass(frozen=True)
-class Changed:
-    """The rows of a table that a pull is about, and the checkpoint that it leaves (None: no time of change)."""
+def checkpoint_of(text: str) -> datetime | None:
+    """The checkpoint of a text of the ledger. None for a time that does not count, and would stop all others.
 
-    rows: DataFrame
-    checkpoint: Checkpoint | None
+    PostgreSQL's `infinity` was such a time: it came as the end of the year 9999. An older text has a key, too.
+    """
+    checkpoint = datetime.fromisoformat(json.loads(text)["changed_at"])
+    return checkpoint if EARLIEST <= checkpoint < LATEST else None
 
 
 def land_changes(
-    database: Database, dataset: str, landing: str, since: Checkpoint | None
-) -> tuple[Pull, Checkpoint | None]:
+    database: Database, dataset: str, landing: str, since: datetime | None
+) -> tuple[PullFolder, datetime | None]:
     """Land what changed since a checkpoint as files in a folder of its own; gives the next checkpoint.
 
     A pull that is cut off leaves files without a complete manifest: good records that the next pull brings again.
     """
-    changed = changed_rows(database, dataset, since)
-    begun = new_pull(landing, SOURCE, database.address(dataset), "", None if since is None else since.changed_at)
-    observation = Observation(begun.manifest.pull_id)
-    writer = changed.rows.observe(observation, *_counts(changed.rows.columns)).write.mode("append")
-    reader = changed.rows.sparkSession.read.schema(changed.rows.schema)
+    rows, checkpoint = changed_rows(database, dataset, since)
+    folder = new_pull(landing, "jdbc", database.address(dataset), "", since)
+    observation = Observation(folder.manifest.pull_id)
+    writer = rows.observe(observation, *_counts(rows.columns)).write.mode("append")
+    reader = rows.sparkSession.read.schema(rows.schema)
     if dataset == "orders":
-        writer.text(begun.location)
-        landed = partial(reader.text, begun.location)
+        writer.text(folder.location)
+        landed = partial(reader.text, folder.location)
     else:
-        writer.options(**_CSV).csv(begun.location)
-        landed = partial(reader.options(**_CSV, multiLine=True).csv, begun.location)
-    begun.landed(*records_and_checksum(observation, landed))
-    return Pull(begun.location, begun.manifest, resumed=False), changed.checkpoint
+        writer.options(**_CSV).csv(folder.location)
+        landed = partial(reader.options(**_CSV, multiLine=True).csv, folder.location)
+    folder.landed(*records_and_checksum(observation, landed))
+    return folder, checkpoint
 
 
 def records_and_checksum(observation: Observation, landed: Callable[[], DataFrame]) -> tuple[int, str]:
     """How many records have landed, and their checksum: as observed, or else as `landed` reads them back."""
-    found = observed(observation)
-    if found is None:
+    counts = observed(observation)
+    if counts is None:
         records = landed()
-        found = records.agg(*_counts(records.columns)).collect()[0].asDict()
-    return int(found["records"]), f"xxhash64:{(found['hash'] or 0) % 2**64:016x}"
+        counts = records.agg(*_counts(records.columns)).collect()[0].asDict()
+    return int(counts["records"]), f"xxhash64:{(counts['hash'] or 0) % 2**64:016x}"
 
 
 def _counts(columns: Sequence[str]) -> tuple[Column, Column]:
@@ -111,109 +91,94 @@ def _counts(columns: Sequence[str]) -> tuple[Column, Column]:
     return F.count(F.lit(1)).alias("records"), F.bit_xor(F.xxhash64(texts)).alias("hash")
 
 
-def changed_rows(database: Database, dataset: str, since: Checkpoint | None) -> Changed:
-    """The rows of a dataset that changed since a checkpoint, in the members of its landing files.
+def changed_rows(database: Database, dataset: str, since: datetime | None) -> tuple[DataFrame, datetime | None]:
+    """The rows of a dataset that changed since a checkpoint, and the next checkpoint (None: no time of change).
 
-    Columns: `raw` of orders (one JSON text a row), else the members of the CSV. SchemaError names every column that
-    is missing or of a type that cannot be read, before any row is read.
+    Columns: `raw` of orders (one JSON text a row), else the members of the CSV. The next pull reads the rows of the
+    checkpoint's own instant again. SchemaError names every column that is missing or of a type that cannot be read,
+    before any row is read.
     """
-    table = database.table(dataset)
-    reading = _Reading(database, table, database.columns(table.table), dataset)
-    if problems := reading.problems():
-        listed = "\n  ".join(problems)
-        raise SchemaError(f"sources.jdbc: the tables differ from what is read of them:\n  {listed}")
-    return reading.changed(since)
+    return _Reading(database, dataset).changed(since)
 
 
-@dataclass(frozen=True)
 class _Reading:
-    """One table that is read: its settings, and the columns that it has."""
+    """One table that is read, with that of its items, and the columns that they have."""
 
-    database: Database
-    table: JdbcTable
-    columns: StructType
-    dataset: str
-
-    @property
-    def key(self) -> str:
-        """The column by which a row is known."""
-        return column_of(self.table, REQUIRED[self.dataset][0])
-
-    @property
-    def items(self) -> JdbcItems | None:
-        """Where the items are, of orders."""
-        return self.table.items if isinstance(self.table, JdbcOrders) else None
-
-    @cached_property
-    def item_columns(self) -> StructType:
-        """The columns of the table of items."""
-        return self.database.columns(str(self.items.table)) if self.items else StructType()
-
-    def problems(self) -> list[str]:
-        """What is missing or cannot be read."""
-        wanted = _wanted(self.table, MEMBERS[self.dataset])
-        found = check_columns(self.columns, wanted, REQUIRED[self.dataset], self.table.table)
-        if self.table.changed_at is not None and not self._is(self.table.changed_at, *_MOMENTS):
-            found.append(f"{self.table.table}.{self.table.changed_at}: expected a time, as changed_at")
-        if self.items is None:
-            return found
-        if self.items.column is not None:
-            return found + check_columns(self.columns, {"items": self.items.column}, ["items"], self.table.table)
-        of_items = {**_wanted(self.items, ITEM_MEMBERS), "order": self.items.order, "position": self.items.position}
-        return found + check_columns(self.item_columns, of_items, [*of_items], str(self.items.table))
-
-    def changed(self, since: Checkpoint | None) -> Changed:
-        """The rows since a checkpoint."""
-        checkpoint = self._latest()
-        conditions = ["1 = 1"] if checkpoint is None else self._conditions(since, checkpoint)
-        wanted = _wanted(self.table, MEMBERS[self.dataset])
+    def __init__(self, database: Database, dataset: str) -> None:
+        self.database = database
+        self.table = database.table(dataset)
+        self.columns = database.columns(self.table.table)
+        self.changed_at = self.table.changed_at
+        self.items = self.table.items if isinstance(self.table, JdbcOrders) else None
+        self.item_columns = database.columns(self.items.table) if self.items and self.items.table else {}
+        self.members = columns_of(self.table, MEMBERS[dataset])
         if self.items is not None and self.items.column is not None:
-            wanted["items"] = self.items.column
-        selected = self.database.texts(self.columns, wanted) + self._changed_at()
-        query = f"SELECT {', '.join(selected)} FROM {quoted_table(self.table.table)}"  # noqa: S608 - quoted
+            self.members["items"] = self.items.column
+        if problems := self._problems([*REQUIRED[dataset], "items"]):
+            listed = "\n  ".join(problems)
+            raise SchemaError(f"sources.jdbc: the tables differ from what is read of them:\n  {listed}")
+
+    def _problems(self, required: Sequence[str]) -> list[str]:
+        """What is missing or cannot be read."""
+        table, items = self.table.table, self.items
+        problems = check_columns(self.columns, self.members, required, table)
+        if self.changed_at is not None and not self._is_of(TimestampType, TimestampNTZType, DateType):
+            problems.append(f"{table}.{self.changed_at}: expected a time, as changed_at")
+        if items is not None and items.table is not None:
+            members = {**columns_of(items, ITEM_MEMBERS), "order": items.order, "position": items.position}
+            problems += check_columns(self.item_columns, members, [*members], items.table)
+        return problems
+
+    def changed(self, since: datetime | None) -> tuple[DataFrame, datetime | None]:
+        """The rows since a checkpoint, and the next checkpoint."""
+        checkpoint = self._moment("MAX")
+        conditions = ["1 = 1"] if checkpoint is None else self._conditions(since, checkpoint)
+        selected = self.database.texts(self.columns, self.members) + self._select_changed_at()
+        query = f"SELECT {', '.join(selected)} FROM {self._from}"  # noqa: S608 - quoted
         rows = self.database.read(query, conditions)
         if self.items is None:
-            return Changed(rows.select(*_members(rows, MEMBERS[self.dataset])), checkpoint)
-        return Changed(self._order_texts(rows, self.items, conditions), checkpoint)
+            return rows.select(*_members(rows, [*self.members])), checkpoint
+        return self._order_texts(rows, self.items, conditions), checkpoint
 
-    def _changed_at(self, owner: str = "") -> list[str]:
+    @property
+    def _from(self) -> str:
+        return quoted(*self.table.table.split("."))
+
+    def _select_changed_at(self, owner: str = "") -> list[str]:
         """The time of change as it is, so that the database can use its index."""
-        column = self.table.changed_at
-        return [] if column is None else [f"{owner}{quoted(column)} AS {_CHANGED_AT}"]
+        return [] if self.changed_at is None else [f"{owner}{quoted(self.changed_at)} AS {_CHANGED_AT}"]
 
-    def _is(self, column: str, *kinds: type[DataType]) -> bool:
-        return any(field.name == column and isinstance(field.dataType, kinds) for field in self.columns)
-
-    def _latest(self) -> Checkpoint | None:
-        """The last time of change that is there now; None if no row has one that counts."""
-        latest = None if self.table.changed_at is None else self._moment("MAX")
-        return None if latest is None else Checkpoint(latest)
+    def _is_of(self, *kinds: type[DataType]) -> bool:
+        """Whether the time of change is of one of these types."""
+        return isinstance(self.columns.get(str(self.changed_at)), kinds)
 
     def _moment(self, which: str) -> datetime | None:
-        """MIN or MAX of the times of change that count."""
-        changed, table = quoted(str(self.table.changed_at)), quoted_table(self.table.table)
-        counts = self._between(changed, EARLIEST, LATEST)
-        asked = self.database.ask(f'SELECT {which}({changed}) AS "found" FROM {table} WHERE {counts}')  # noqa: S608
-        micros = asked.select(F.unix_micros(F.col("found").cast("timestamp"))).collect()[0][0]
+        """MIN or MAX of the times of change that count; None if no row has one."""
+        if self.changed_at is None:
+            return None
+        column = quoted(self.changed_at)
+        counts = self._between(column, EARLIEST, LATEST)
+        answer = self.database.ask(f'SELECT {which}({column}) AS "moment" FROM {self._from} WHERE {counts}')  # noqa: S608
+        micros = answer.select(F.unix_micros(F.col("moment").cast("timestamp"))).collect()[0][0]
         return None if micros is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=micros)
 
     @property
     def _unit(self) -> timedelta:
         """Bounds are whole seconds or days: a database may have finer times than Spark."""
-        return timedelta(days=1) if self._is(str(self.table.changed_at), DateType) else timedelta(seconds=1)
+        return timedelta(days=1) if self._is_of(DateType) else timedelta(seconds=1)
 
     def _between(self, column: str, begin: datetime, end: datetime) -> str:
         """From `begin` on and before `end`, as every JDBC driver understands it; the database's session is in UTC."""
         text = "{{d '{:%Y-%m-%d}'}}" if self._unit.days else "{{ts '{:%Y-%m-%d %H:%M:%S}'}}"
         return f"{column} >= {text.format(begin)} AND {column} < {text.format(end)}"
 
-    def _conditions(self, since: Checkpoint | None, end: Checkpoint) -> list[str]:
+    def _conditions(self, since: datetime | None, end: datetime) -> list[str]:
         """Stretches of the time of change, up to the checkpoint; rows without one that counts are read every time."""
         if since is None:
-            begin = self._moment("MIN") or end.changed_at
+            begin = self._moment("MIN") or end
         else:
-            begin = max(EARLIEST, since.changed_at - timedelta(seconds=self.database.settings.overlap_s))
-        edges = _edges(begin, end.changed_at, self.database.settings.partitions, self._unit)
+            begin = max(EARLIEST, since - timedelta(seconds=self.database.settings.overlap_s))
+        edges = _edges(begin, end, self.database.settings.partitions, self._unit)
         stretches = [self._between(_CHANGED_AT, *pair) for pair in pairwise(edges)]
         return [*stretches, f"({_CHANGED_AT} IS NULL OR NOT ({self._between(_CHANGED_AT, EARLIEST, LATEST)}))"]
 
@@ -237,27 +202,22 @@ class _Reading:
 
     def _item_arrays(self, items: JdbcItems, conditions: Sequence[str]) -> DataFrame:
         """One row an order: `of_order` and `items_of_order`, an array of its items in the order of their position."""
-        position = sql_position(
-            self.database.name, f"i.{quoted(items.position)}", column_types(self.item_columns)[items.position]
-        )
+        key = self.members["order_id"]
+        position = sql_position(self.database.name, f"i.{quoted(items.position)}", self.item_columns[items.position])
         selected = [
-            *self.database.texts(self.columns, {"of_order": self.key}, "o."),
-            *self.database.texts(self.item_columns, _wanted(items, ITEM_MEMBERS), "i."),
+            *self.database.texts(self.columns, {"of_order": key}, "o."),
+            *self.database.texts(self.item_columns, columns_of(items, ITEM_MEMBERS), "i."),
             f'{position} AS "position"',
-            *self._changed_at("o."),
+            *self._select_changed_at("o."),
         ]
         lines = self.database.read(
-            f"SELECT {', '.join(selected)} FROM {quoted_table(str(items.table))} i "  # noqa: S608 - quoted
-            f"JOIN {quoted_table(self.table.table)} o ON i.{quoted(items.order)} = o.{quoted(self.key)}",
+            f"SELECT {', '.join(selected)} FROM {quoted(*str(items.table).split('.'))} i "  # noqa: S608 - quoted
+            f"JOIN {self._from} o ON i.{quoted(items.order)} = o.{quoted(key)}",
             conditions,
         )
         item = F.struct(*_members(lines, ITEM_MEMBERS))
         in_order = F.sort_array(F.collect_list(F.struct("position", item.alias("item"))))
         return lines.groupBy("of_order").agg(in_order["item"].alias("items_of_order"))
-
-
-def _wanted(table: JdbcTable | JdbcItems, members: Sequence[str]) -> dict[str, str]:
-    return {member: column_of(table, member) for member in members}
 
 
 def _edges(begin: datetime, end: datetime, number: int, unit: timedelta) -> list[datetime]:
@@ -270,7 +230,7 @@ def _edges(begin: datetime, end: datetime, number: int, unit: timedelta) -> list
 
 def _members(rows: DataFrame, members: Sequence[str]) -> list[Column]:
     """The members of a landing file as texts, NULL where the table has no such column."""
-    types = column_types(rows.schema)
+    types = types_of(rows)
     texts = {member: _text(F.col(member), types[member]) for member in members if member in types}
     return [texts.get(member, F.lit(None).cast("string")).alias(member) for member in members]
 

@@ -1,4 +1,4 @@
-"""The landing files: which there are, which are new, and the columns that tell where a record stood.
+"""The landing files: which there are, which are new, and the columns with the place of a record.
 
 Listing goes through Spark's `binaryFile` source, which reads no content and works on every Hadoop file system and on
 Spark Connect. A path is written as a person would write it, not percent-encoded.
@@ -30,10 +30,11 @@ _GLOB = re.compile(r"[*?\[{]")
 _COLON = "Relative path in absolute URI"
 """What Hadoop says of a name with a colon."""
 _SPECIAL = re.compile(r"([\\*?\[\]{}])")
+_SIGNS = {"*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")"}
+"""What stands in a regular expression for a sign of a pattern."""
 
 WHOLE = -1
 """The block of a file that was read whole: there `row` is the position itself, counted from 1."""
-
 
 FILE_COLUMNS = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
 
@@ -76,12 +77,11 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
     """
     if _is_hidden(location) and (file := _hidden_file(location)) is not None:
         return _as_rows(spark, [file])
-    is_glob = is_pattern(location)
     exact = _SPECIAL.sub(r"\\\1", location)
-    for path in (exact, location) if is_glob else (exact,):
-        if (found := _listed(spark, path, setting)) is not None:
-            return found
-    if is_glob:
+    for path in (exact, location) if is_pattern(location) else (exact,):
+        if (files := _listed(spark, path, setting)) is not None:
+            return files
+    if is_pattern(location):
         return values_frame(spark, [], FILE_COLUMNS)
     raise ConfigError(f"{setting}: there is no file or folder {location}")
 
@@ -89,8 +89,8 @@ def landing_files(spark: SparkSession, location: str, setting: str) -> DataFrame
 def _listed(spark: SparkSession, path: str, setting: str) -> DataFrame | None:
     """What Spark finds at a path, or None when there is nothing."""
     try:
-        found = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
-        files = found.select(*file_columns())
+        files = spark.read.format("binaryFile").option("recursiveFileLookup", "true").load(path)
+        files = files.select(*file_columns())
         files.schema  # noqa: B018 - Spark Connect looks at the path only when it must
     except AnalysisException as error:
         if error.getCondition() == "PATH_NOT_FOUND":
@@ -99,7 +99,8 @@ def _listed(spark: SparkSession, path: str, setting: str) -> DataFrame | None:
     except Exception as error:  # of Java, without a type of its own in Python
         if _COLON in str(error) and is_pattern(path):
             return _matching(spark, path, setting)
-        raise InputError(f"{setting}: {path} cannot be listed: {_first_line(error)}") from error
+        reason = re.search("Exception: (.+)", str(error)) or re.search("(.*)", str(error))
+        raise InputError(f"{setting}: {path} cannot be listed: {reason and reason[1]}") from error
     return files
 
 
@@ -116,25 +117,16 @@ def _matching(spark: SparkSession, glob: str, setting: str) -> DataFrame | None:
 
 def _as_regex(glob: str) -> str:
     """A pattern of Hadoop's as a regular expression."""
-    signs = {"*": "[^/]*", "?": "[^/]", "{": "(?:", "}": ")", "[": "[", "]": "]"}
-    parts, depth, in_class = [], 0, False
-    for found in re.finditer(r"\\.|.", glob, re.DOTALL):
-        sign = found[0]
-        depth += {"{": 1, "}": -1}.get(sign, 0)
-        if in_class:
-            parts.append(sign)
-        elif sign == "," and depth:
+    parts, depth = [], 0
+    for part in re.findall(r"\\.|\[[^\]]*\]|.", glob, re.DOTALL):
+        depth += {"{": 1, "}": -1}.get(part, 0)
+        if part == "," and depth:
             parts.append("|")
+        elif len(part) > 1 and part[0] == "[":
+            parts.append(part)
         else:
-            parts.append(signs.get(sign) or re.escape(sign[-1]))
-        in_class = sign == "[" or (in_class and sign != "]")
+            parts.append(_SIGNS.get(part) or re.escape(part[-1]))
     return "".join(parts)
-
-
-def _first_line(error: Exception) -> str:
-    """What an error of Java says."""
-    lines = [line for line in str(error).splitlines() if "Exception: " in line] or str(error).splitlines()
-    return lines[0].partition("Exception: ")[2] or lines[0]
 
 
 def _is_hidden(path: str) -> bool:
@@ -146,13 +138,13 @@ def _hidden_file(location: str) -> LandingFile | None:
     """The file of exactly this name, or None when it is a folder, is not there, or is where pyarrow sees nothing."""
     try:
         system, inner = located(location)
-        found = system.get_file_info(inner)
+        info = system.get_file_info(inner)
     except (OSError, ValueError, pa.ArrowException):
         return None
-    if found.type != pafs.FileType.File:
+    if info.type != pafs.FileType.File:
         return None
     path = f"file:{inner}" if isinstance(system, pafs.LocalFileSystem) else location
-    return LandingFile(path, found.size, found.mtime_ns // 1_000_000 * 1_000)
+    return LandingFile(path, info.size, info.mtime_ns // 1_000_000 * 1_000)
 
 
 def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
@@ -179,11 +171,11 @@ def collected(files: DataFrame) -> list[LandingFile]:
 
 def collected_by(files: DataFrame, group: Column) -> dict[str, list[LandingFile]]:
     """The files as values by their groups, each list in the order of the paths."""
-    found: dict[str, list[LandingFile]] = {}
+    groups: dict[str, list[LandingFile]] = {}
     rows = files.select(group, "source_file", "source_size", F.unix_micros("source_modified_at")).collect()
-    for name, path, size, modified_at in sorted(rows, key=lambda row: row["source_file"]):
-        found.setdefault(name, []).append(LandingFile(path, size, modified_at))
-    return found
+    for name, *file in sorted(rows, key=lambda row: row["source_file"]):
+        groups.setdefault(name, []).append(LandingFile(*file))
+    return groups
 
 
 def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool = False) -> DataFrame:
@@ -192,11 +184,11 @@ def read_text(spark: SparkSession, files: Sequence[LandingFile], *, whole: bool 
     Columns: raw STRING, FILE_COLUMNS, block BIGINT (the byte at which the part of the file begins that one task read)
     and row BIGINT (rising within the block): (block, row) orders the records of a file however it was split.
     """
+    seen = [file for file in files if not file.is_hidden]
     hidden = [file for file in files if file.is_hidden]
     if not hidden:
-        return _read_seen(spark, files, whole=whole)
+        return _read_seen(spark, seen, whole=whole)
     contents = _read_hidden(spark, hidden)
-    seen = [file for file in files if not file.is_hidden]
     return _read_seen(spark, seen, whole=whole).unionByName(contents) if seen else contents
 
 
@@ -228,11 +220,10 @@ def _read_hidden(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame
                     contents.append(stream.read())
             yield batch.append_column("raw", pa.array(contents, pa.binary()))
 
-    rows = _as_rows(spark, files)
-    contents = rows.mapInArrow(read, f"{FILE_COLUMNS}, raw BINARY")
-    names = ("source_file", "source_size", "source_modified_at")
+    contents = _as_rows(spark, files).mapInArrow(read, f"{FILE_COLUMNS}, raw BINARY")
     place = F.lit(0).cast("bigint")
-    return contents.select(F.col("raw").cast("string"), *names, place.alias("block"), place.alias("row"))
+    files_columns = ("source_file", "source_size", "source_modified_at")
+    return contents.select(F.col("raw").cast("string"), *files_columns, place.alias("block"), place.alias("row"))
 
 
 def vanished_file(spark: SparkSession, files: Sequence[LandingFile]) -> str | None:

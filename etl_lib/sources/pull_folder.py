@@ -1,4 +1,4 @@
-"""Pulled files: one folder a pull, pages that never change once they are there, and a manifest that tells all of it.
+"""Pulled files: one folder a pull, pages that never change once they are there, and a manifest of all of it.
 
     <landing>/<pull_id>/page-00001.jsonl    one record a line
     <landing>/<pull_id>/_page-00002.raw     the exact bytes of a page that was not well-formed
@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_hex
 from typing import Annotated, Literal
@@ -23,17 +22,16 @@ from pydantic import AwareDatetime, Field, ValidationError
 
 from etl_lib.process.errors import LakehouseError, WarehouseBusyError
 from etl_lib.process.lock import folder_lock
-from etl_lib.process.output import located, moved_in_place, write_bytes
-from etl_lib.settings.strict_model import Section
+from etl_lib.process.output import located, write_bytes
+from etl_lib.settings.strict_model import StrictModel
 
 MANIFEST = "_manifest.json"
 LOCK = ".pull.lock"
 
 Status = Literal["pulling", "incomplete", "complete", "abandoned"]
-RESUMABLE = ("pulling", "incomplete")
 
 
-class PulledFile(Section):
+class PulledFile(StrictModel):
     """One page file: its name in the folder, size in bytes, lines, and SHA-256 (hex) of its bytes."""
 
     name: str
@@ -42,7 +40,7 @@ class PulledFile(Section):
     sha256: str
 
 
-class Manifest(Section):
+class PullManifest(StrictModel):
     """One pull. The next one asks for what changed since `until`, if this one is `complete`."""
 
     pull_id: str
@@ -71,66 +69,43 @@ class Manifest(Section):
     ended_at: AwareDatetime | None = None
 
 
-@dataclass(frozen=True)
-class Pull:
-    """What one call has pulled: the folder of the pull, its manifest, and whether an earlier call had begun it."""
-
-    folder: str
-    manifest: Manifest
-    resumed: bool
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether all pages of the window have come."""
-        return self.manifest.status == "complete"
-
-
 class PullFolder:
-    """The folder of one pull that is under way."""
+    """The folder of one pull, its manifest, and whether the pull was begun by an earlier call (`resumed`)."""
 
-    def __init__(self, landing: str, manifest: Manifest) -> None:
+    def __init__(self, landing: str, manifest: PullManifest) -> None:
         """`landing` is a local path or a URI."""
         self.location = f"{landing.rstrip('/')}/{manifest.pull_id}"
         self.manifest = manifest
+        self.resumed = False
 
     def write_page(self, lines: Iterable[bytes]) -> PulledFile | None:
-        """Write the next page, a line each; None, and no file, when there are no lines.
-
-        When `lines` raises, nothing of the page is left.
-        """
+        """Write the next page, a line each; None, and no file, when there are no lines."""
+        content = b"".join(line + b"\n" for line in lines)
+        if not content:
+            return None
         name = f"page-{self.manifest.pages + 1:05d}.jsonl"
-        digest, size, records = hashlib.sha256(), 0, 0
-        with moved_in_place(f"{self.location}/{name}") as beside:
-            with beside.system.open_output_stream(beside.path) as stream:
-                for line in lines:
-                    stream.write(line + b"\n")
-                    digest.update(line + b"\n")
-                    size += len(line) + 1
-                    records += 1
-            beside.is_wanted = records > 0
-        return PulledFile(name=name, bytes=size, records=records, sha256=digest.hexdigest()) if records else None
+        write_bytes(f"{self.location}/{name}", content)
+        digest = hashlib.sha256(content).hexdigest()
+        return PulledFile(name=name, bytes=len(content), records=content.count(b"\n"), sha256=digest)
 
-    @property
-    def raw_name(self) -> str:
-        """The name for the exact bytes of the next page."""
-        return f"_page-{self.manifest.pages + 1:05d}.raw"
-
-    def write_raw(self, body: bytes | bytearray) -> None:
-        """Write the next page as it came, beside the page that the jobs see."""
-        write_bytes(f"{self.location}/{self.raw_name}", body)
+    def write_raw(self, body: bytes | bytearray) -> str:
+        """Write the exact bytes of the next page, beside the page that the jobs see; gives the name of the file."""
+        name = f"_page-{self.manifest.pages + 1:05d}.raw"
+        write_bytes(f"{self.location}/{name}", body)
+        return name
 
     def page_landed(
         self, file: PulledFile | None, status: Status, following: str | None, *, malformed: bool = False
     ) -> None:
-        """Note in one step that the next page is there, how the pull stands with it, and what comes after it."""
-        now = self.manifest
-        files = now.files if file is None else (*now.files, file)
+        """Note in one step the next page, the status of the pull with it, and what names the page after it."""
+        before = self.manifest
+        files = before.files if file is None else (*before.files, file)
         self._note(
             status=status,
             next=following,
-            pages=now.pages + 1,
-            records=now.records + (file.records if file else 0),
-            malformed_pages=now.malformed_pages + malformed,
+            pages=before.pages + 1,
+            records=before.records + (file.records if file else 0),
+            malformed_pages=before.malformed_pages + malformed,
             files=files,
             checksum=hashlib.sha256("".join(each.sha256 for each in files).encode()).hexdigest(),
             ended_at=None if status == "pulling" else datetime.now(UTC),
@@ -142,6 +117,7 @@ class PullFolder:
 
     def resume(self) -> None:
         """Note that the pull goes on."""
+        self.resumed = True
         self._note(status="pulling", ended_at=None)
 
     def abandon(self) -> None:
@@ -157,10 +133,10 @@ def new_pull(landing: str, source: str, url: str, asked: str, since: datetime | 
     """Begin a pull in a folder of its own, whose window ends now."""
     now = datetime.now(UTC)
     pull_id = f"{now:%Y%m%dT%H%M%S}Z-{token_hex(3)}"
-    return PullFolder(
-        landing,
-        Manifest(pull_id=pull_id, source=source, url=url, asked=asked, since=since, until=now, started_at=now),
+    manifest = PullManifest(
+        pull_id=pull_id, source=source, url=url, asked=asked, since=since, until=now, started_at=now
     )
+    return PullFolder(landing, manifest)
 
 
 def unfinished_pull(landing: str, source: str, url: str, asked: str) -> PullFolder | None:
@@ -170,29 +146,29 @@ def unfinished_pull(landing: str, source: str, url: str, asked: str) -> PullFold
     """
     for manifest in reversed(read_manifests(landing)):
         if (manifest.source, manifest.url, manifest.asked) == (source, url, asked):
-            if manifest.status in RESUMABLE:
+            if manifest.status in ("pulling", "incomplete"):
                 return PullFolder(landing, manifest)
             if manifest.status == "complete":
                 return None
     return None
 
 
-def read_manifests(landing: str) -> list[Manifest]:
+def read_manifests(landing: str) -> list[PullManifest]:
     """The manifests of all pulls in the landing folder, oldest first. LakehouseError for one that cannot be read."""
     system, inner = located(landing)
-    found = system.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
-    folders = [info.path for info in found if info.type == pafs.FileType.Directory]
-    paths = [f"{folder}/{MANIFEST}" for folder in folders]
-    infos = system.get_file_info(paths) if paths else []
-    manifests = [_read_manifest(system, info.path) for info in infos if info.type == pafs.FileType.File]
+    entries = system.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
+    paths = [f"{entry.path}/{MANIFEST}" for entry in entries if entry.type == pafs.FileType.Directory]
+    manifests = []
+    for info in system.get_file_info(paths) if paths else []:
+        if info.type == pafs.FileType.File:
+            with system.open_input_stream(info.path) as stream:
+                manifests.append(_manifest(info.path, stream.read()))
     return sorted(manifests, key=lambda manifest: (manifest.started_at, manifest.pull_id))
 
 
-def _read_manifest(system: pafs.FileSystem, path: str) -> Manifest:
-    with system.open_input_stream(path) as stream:
-        content = stream.read()
+def _manifest(path: str, content: bytes) -> PullManifest:
     try:
-        return Manifest.model_validate_json(content)
+        return PullManifest.model_validate_json(content)
     except ValidationError as error:
         fields = sorted({".".join(str(part) for part in detail["loc"]) for detail in error.errors()})
         raise LakehouseError(
@@ -202,7 +178,7 @@ def _read_manifest(system: pafs.FileSystem, path: str) -> Manifest:
 
 
 @contextmanager
-def held(landing: str) -> Iterator[None]:
+def locked_folder(landing: str) -> Iterator[None]:
     """One pull at a time into a local landing folder; WarehouseBusyError when another is under way.
 
     On an object store there is no such lock: there it is for the scheduler to run one at a time.

@@ -1,35 +1,24 @@
-"""Pulling: what is new in an API or a database becomes landing files, and a row in etl_pulls; a person is told."""
+"""Pulling: what is new in an API or a database becomes landing files, and a row in etl_pulls."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from etl_lib.process.secrets import reveal
 from etl_lib.run.metrics import PullMetrics
 from etl_lib.run.run import Run, step
+from etl_lib.settings.api_settings import ApiSource
 from etl_lib.sources.api.source import address, pull_orders
-from etl_lib.sources.jdbc import Checkpoint, land_changes
+from etl_lib.sources.jdbc import checkpoint_of, checkpoint_text, land_changes
 from etl_lib.sources.jdbc_database import Database
-from etl_lib.sources.pull_folder import Pull
+from etl_lib.sources.pull_folder import PullFolder
 from etl_lib.tables.ledger import append_values
 from etl_lib.tables.schemas import ETL_PULLS
 from etl_lib.tables.warehouse import Warehouse
-
-COMPLETE = "complete"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Pulled:
-    """One pull, and the checkpoint from which the next one of a database goes on."""
-
-    pull: Pull
-    checkpoint: Checkpoint | None = None
 
 
 def pull_sources(run: Run) -> None:
@@ -39,82 +28,59 @@ def pull_sources(run: Run) -> None:
     """
     sources = run.settings.sources
     run.warehouse.create([ETL_PULLS])
-    pull = _from_api(run) if sources.orders == "api" else _from_database(run)
+    source = getattr(sources, sources.orders)
+    pull = (
+        partial(_from_api, run, source)
+        if sources.orders == "api"
+        else partial(_from_database, run, Database(run.spark, source))
+    )
     for dataset in sources.pulled:
-        with step(f"pull_{dataset}") as told:
-            pulled = pull(dataset, f"{str(sources.landing).rstrip('/')}/{dataset}")
-            told["records"] = pulled.pull.manifest.records
-            _enter(run, dataset, pulled)
-        run.metrics.pulls[dataset] = _told(pulled.pull)
+        with step(f"pull_{dataset}") as counts:
+            folder, checkpoint = pull(dataset, f"{str(sources.landing).rstrip('/')}/{dataset}")
+            manifest = folder.manifest
+            counts["records"] = manifest.records
+            _enter(run, dataset, folder, checkpoint)
+        run.metrics.pulls[dataset] = PullMetrics(
+            manifest.pull_id,
+            manifest.status,
+            manifest.pages,
+            manifest.records,
+            manifest.malformed_pages,
+            resumed=folder.resumed,
+            folder=folder.location,
+        )
 
 
-def _from_api(run: Run) -> Callable[[str, str], Pulled]:
-    settings = run.settings.sources.api
-    assert settings is not None  # noqa: S101 - the settings are complete
-
-    def pull(dataset: str, landing: str) -> Pulled:
-        return Pulled(pull_orders(settings, landing, _last_until(run.warehouse, dataset, address(settings)), reveal))
-
-    return pull
+def _from_api(run: Run, source: ApiSource, dataset: str, landing: str) -> tuple[PullFolder, datetime | None]:
+    """Pull what changed since the window of the last complete pull ended; an API has no checkpoint."""
+    until = _last_complete(run.warehouse, dataset, address(source), F.max(F.unix_micros("until")))
+    since = None if until is None else datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=until)
+    return pull_orders(source, landing, since), None
 
 
-def _from_database(run: Run) -> Callable[[str, str], Pulled]:
-    settings = run.settings.sources.jdbc
-    assert settings is not None  # noqa: S101 - the settings are complete
-    database = Database(run.spark, settings, reveal)
-
-    def pull(dataset: str, landing: str) -> Pulled:
-        since = _last_checkpoint(run.warehouse, dataset, database.address(dataset))
-        return Pulled(*land_changes(database, dataset, landing, since))
-
-    return pull
+def _from_database(run: Run, database: Database, dataset: str, landing: str) -> tuple[PullFolder, datetime | None]:
+    """Pull what changed since the last checkpoint that a complete pull left."""
+    newest = F.max_by("checkpoint", F.when(F.col("checkpoint").isNotNull(), F.col("until")))
+    text = _last_complete(run.warehouse, dataset, database.address(dataset), newest)
+    return land_changes(database, dataset, landing, None if text is None else checkpoint_of(text))
 
 
-def _last_until(warehouse: Warehouse, dataset: str, whence: str) -> datetime | None:
-    """Where the window of the last complete pull from this address ended."""
-    found = _complete(warehouse, dataset, whence).agg(F.max(F.unix_micros("until"))).collect()[0][0]
-    return None if found is None else _EPOCH + timedelta(microseconds=found)
+def _last_complete(warehouse: Warehouse, dataset: str, address: str, value: Column) -> Any:
+    """An aggregate of the complete pulls of a dataset from this address."""
+    is_same = (F.col("dataset") == dataset) & (F.col("address") == address) & (F.col("status") == "complete")
+    return warehouse.read(ETL_PULLS).where(is_same).agg(value).collect()[0][0]
 
 
-def _last_checkpoint(warehouse: Warehouse, dataset: str, whence: str) -> Checkpoint | None:
-    """The checkpoint of the last complete pull that left one."""
-    left = _complete(warehouse, dataset, whence).where("checkpoint IS NOT NULL")
-    found = left.agg(F.max_by("checkpoint", "until")).collect()[0][0]
-    return None if found is None else Checkpoint.from_text(found)
-
-
-def _complete(warehouse: Warehouse, dataset: str, whence: str) -> DataFrame:
-    is_same = (F.col("dataset") == dataset) & (F.col("address") == whence)
-    return warehouse.read(ETL_PULLS).where(is_same & (F.col("status") == COMPLETE))
-
-
-def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
+def _enter(run: Run, dataset: str, folder: PullFolder, checkpoint: datetime | None) -> None:
     """Add the pull to etl_pulls; one that goes on in a later run has a row of each run."""
-    manifest = pulled.pull.manifest
-    checkpoint = None if pulled.checkpoint is None else pulled.checkpoint.as_text()
-    row = (
-        manifest.pull_id,
-        dataset,
-        run.run_id,
-        manifest.source,
-        manifest.url,
-        manifest.status,
-        manifest.since,
-        manifest.until,
-        checkpoint,
-        manifest.pages,
-        manifest.records,
-        manifest.malformed_pages,
-        manifest.checksum,
-        pulled.pull.folder,
-        manifest.started_at,
-        manifest.ended_at or datetime.now(UTC),
-    )
-    append_values(run.warehouse, ETL_PULLS, [row])
-
-
-def _told(pull: Pull) -> PullMetrics:
-    one = pull.manifest
-    return PullMetrics(
-        one.pull_id, one.status, one.pages, one.records, one.malformed_pages, resumed=pull.resumed, folder=pull.folder
-    )
+    manifest = folder.manifest
+    values = {
+        **dict(manifest),
+        "dataset": dataset,
+        "run_id": run.run_id,
+        "address": manifest.url,
+        "checkpoint": None if checkpoint is None else checkpoint_text(checkpoint),
+        "folder": folder.location,
+        "ended_at": manifest.ended_at or datetime.now(UTC),
+    }
+    append_values(run.warehouse, ETL_PULLS, [tuple(values[name] for name in ETL_PULLS.column_names)])

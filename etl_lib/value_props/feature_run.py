@@ -16,8 +16,8 @@ from etl_lib.process.errors import AccountingError, ConfigError, QualityGateErro
 from etl_lib.reading.datasets import EVENTS
 from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
-from etl_lib.sources.damaged import without_set_aside
 from etl_lib.sources.landing import LandingFile, collected, landing_files
+from etl_lib.sources.new_files import without_set_aside
 from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks

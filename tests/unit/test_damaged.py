@@ -11,9 +11,9 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib.run.run import Run
-from etl_lib.sources import damaged
-from etl_lib.sources.damaged import Files, damaged_files, stage_readable
+from etl_lib.sources import new_files
 from etl_lib.sources.landing import LandingFile, collected, landing_files
+from etl_lib.sources.new_files import Files, damaged_files, stage_readable
 
 DENIED = (
     "java.io.FileNotFoundException: /landing/a.json (Permission denied)",
@@ -31,16 +31,16 @@ def error_of(*causes: str) -> str:
 
 @pytest.mark.parametrize("cause", DENIED)
 def test_a_file_that_is_not_this_user_s_is_told_so(cause: str) -> None:
-    told = damaged._cause(error_of("java.lang.RuntimeException: outer", cause))
+    told = new_files._cause(error_of("java.lang.RuntimeException: outer", cause))
     assert told.startswith("this job may not read it; give its user the right to (")
     assert cause.rpartition(": ")[2] in told
 
 
 def test_any_other_cause_is_told_as_it_is() -> None:
-    assert damaged._cause(error_of("java.io.IOException: the moon is full")) == (
+    assert new_files._cause(error_of("java.io.IOException: the moon is full")) == (
         "it cannot be read; look at it, and send it again (IOException: the moon is full)"
     )
-    assert damaged._cause("no trace at all\nmore").endswith("(no trace at all)")
+    assert new_files._cause("no trace at all\nmore").endswith("(no trace at all)")
 
 
 @pytest.mark.parametrize("is_named", [True, False])
@@ -55,7 +55,7 @@ def test_every_damaged_file_is_found_whether_spark_names_it_or_not(
     files = collected(landing_files(spark, str(tmp_path), "input.orders"))
     files += collected(landing_files(spark, f"{tmp_path}/_hidden.gz", "input.orders"))
     if not is_named:
-        monkeypatch.setattr(damaged, "_named", lambda *_: None)
+        monkeypatch.setattr(new_files, "_named", lambda *_: None)
     found = damaged_files(spark, files)
     assert sorted(Path(file.path).name[0] for file in found) == ["1", "2", "6", "_"]
     assert all(isinstance(file, LandingFile) for file in found)

@@ -12,9 +12,14 @@ from pyspark.sql import Observation, SparkSession
 
 from etl_lib.process.errors import SchemaError
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource, JdbcTable
-from etl_lib.sources.jdbc import Checkpoint, changed_rows, land_changes, records_and_checksum
+from etl_lib.sources.jdbc import changed_rows, checkpoint_of, checkpoint_text, land_changes, records_and_checksum
 from etl_lib.sources.jdbc_database import Database, SourceError
 from tests.derby_shop import Shop
+
+
+@pytest.fixture(autouse=True)
+def _password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHOP", "kennwort-des-ladens")
 
 
 @pytest.fixture
@@ -22,8 +27,8 @@ def shop(spark: SparkSession) -> Shop:
     return Shop(spark)
 
 
-def at(text: str) -> Checkpoint:
-    return Checkpoint(datetime.fromisoformat(text).replace(tzinfo=UTC))
+def at(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
 def test_a_row_becomes_a_text_with_every_value_exactly(shop: Shop) -> None:
@@ -68,7 +73,7 @@ def test_only_what_changed_since_the_checkpoint_is_read_and_the_overlap_before_i
     shop.order(2, "2024-06-02 23:58:00")
     shop.order(3, "2024-06-03 00:00:00")
     shop.order(4, None)
-    left = changed_rows(shop.database(), "orders", None).checkpoint
+    _, left = changed_rows(shop.database(), "orders", None)
     assert left == at("2024-06-03")
     assert shop.read(left) == ["2", "3", "4"]
     assert shop.read(left, overlap_s=60.0) == ["3", "4"]
@@ -77,7 +82,7 @@ def test_only_what_changed_since_the_checkpoint_is_read_and_the_overlap_before_i
     shop.order(5, "2024-06-03 00:00:00")
     shop.order(0, "2024-06-03 00:00:00")
     assert shop.read(left, overlap_s=0.0) == ["0", "3", "4", "5"]
-    assert changed_rows(shop.database(), "orders", left).checkpoint == left
+    assert changed_rows(shop.database(), "orders", left)[1] == left
 
 
 @pytest.mark.parametrize("partitions", [1, 3])
@@ -88,18 +93,18 @@ def test_a_time_of_change_outside_the_years_that_count_is_neither_checkpoint_nor
     shop.order(2, "2024-06-03 00:00:00.000001999")  # finer than Spark's
     shop.order(3, "1899-12-31 23:59:59.999999")
     shop.order(4, "9999-12-31 00:00:00")
-    found = changed_rows(shop.database(partitions=partitions), "orders", None)
-    assert found.checkpoint == at("2024-06-03 00:00:00.000001")
+    _, checkpoint = changed_rows(shop.database(partitions=partitions), "orders", None)
+    assert checkpoint == at("2024-06-03 00:00:00.000001")
     assert shop.read(partitions=partitions) == ["1", "2", "3", "4"]
-    assert shop.read(found.checkpoint, partitions=partitions, overlap_s=0.0) == ["2", "3", "4"]
+    assert shop.read(checkpoint, partitions=partitions, overlap_s=0.0) == ["2", "3", "4"]
     assert shop.read(at("1900-01-01"), partitions=partitions) == ["1", "2", "3", "4"]
 
 
 def test_a_checkpoint_comes_from_the_ledger_as_it_went_and_from_an_older_one_without_its_key() -> None:
     left = at("2024-06-03 00:00:00.000001")
-    assert Checkpoint.from_text(left.as_text()) == left
-    assert Checkpoint.from_text('{"changed_at": "2024-06-03T00:00:00.000001+00:00", "key": "5"}') == left
-    assert Checkpoint.from_text('{"changed_at": "9999-12-31T23:59:59.999000+00:00", "key": "None"}') is None
+    assert checkpoint_of(checkpoint_text(left)) == left
+    assert checkpoint_of('{"changed_at": "2024-06-03T00:00:00.000001+00:00", "key": "5"}') == left
+    assert checkpoint_of('{"changed_at": "9999-12-31T23:59:59.999000+00:00", "key": "None"}') is None
 
 
 @pytest.mark.parametrize(
@@ -115,7 +120,7 @@ def test_a_number_is_a_flag_if_it_is_0_or_1(shop: Shop, number: str, flag: objec
 def test_records_that_no_metrics_tell_of_are_counted_as_they_landed(shop: Shop, tmp_path: Path) -> None:
     shop.order(1, "2024-06-01 00:00:00")
     pull, _ = land_changes(shop.database(), "orders", str(tmp_path / "orders"), None)
-    landed = shop.spark.read.schema("raw string").text(pull.folder)
+    landed = shop.spark.read.schema("raw string").text(pull.location)
     told = (pull.manifest.records, pull.manifest.checksum)
     assert records_and_checksum(Observation("of no query"), lambda: landed) == told
     none = landed.where("false")
@@ -123,22 +128,22 @@ def test_records_that_no_metrics_tell_of_are_counted_as_they_landed(shop: Shop, 
 
 
 def test_a_table_without_rows_or_without_a_time_of_change_leaves_no_checkpoint(shop: Shop) -> None:
-    found = changed_rows(shop.database(), "orders", None)
-    assert (found.rows.count(), found.checkpoint) == (0, None)
+    rows, checkpoint = changed_rows(shop.database(), "orders", None)
+    assert (rows.count(), checkpoint) == (0, None)
     shop.order(1, "2024-06-01 00:00:00")
     orders = JdbcOrders(table="orders", items=JdbcItems(column="items"))
-    found = changed_rows(shop.database(orders=orders), "orders", at("2030-01-01"))
-    assert (found.rows.count(), found.checkpoint) == (1, None)
+    rows, checkpoint = changed_rows(shop.database(orders=orders), "orders", at("2030-01-01"))
+    assert (rows.count(), checkpoint) == (1, None)
 
 
 def test_users_are_read_by_their_columns_and_dates_work_as_times_of_change(shop: Shop) -> None:
     shop.execute("""INSERT INTO "customers" VALUES ('u1', 'a@b', DATE('2024-01-31'), DATE('2024-05-01'))""")
     users = JdbcTable(table="customers", changed_at="seen", columns={"email": "e-mail"})
-    found = changed_rows(shop.database(users=users), "users", at("2024-05-01"))
-    assert [row.asDict() for row in found.rows.collect()] == [
+    rows, checkpoint = changed_rows(shop.database(users=users), "users", at("2024-05-01"))
+    assert [row.asDict() for row in rows.collect()] == [
         {"user_id": "u1", "email": "a@b", "created_at": "2024-01-31", "country": None}
     ]
-    assert found.checkpoint == at("2024-05-01")
+    assert checkpoint == at("2024-05-01")
 
 
 def test_columns_that_are_missing_or_of_another_type_are_all_named_before_a_row_is_read(shop: Shop) -> None:
@@ -172,7 +177,7 @@ def test_a_table_that_is_not_there_is_told_with_the_reason_of_the_database(shop:
 def test_without_a_file_of_ones_own_java_knows_the_authorities(spark: SparkSession) -> None:
     orders = JdbcOrders(table="orders", items=JdbcItems(column="items"))
     settings = JdbcSource(url="jdbc:postgresql://db.example.com/shop", user="me", password="${SHOP}", orders=orders)  # noqa: S106
-    options = Database(spark, settings, str).options
+    options = Database(spark, settings).options
     assert options["sslfactory"] == "org.postgresql.ssl.DefaultJavaSSLFactory"
     assert "sslrootcert" not in options
 
@@ -190,11 +195,11 @@ def test_what_changed_lands_as_files_with_a_manifest(shop: Shop, tmp_path: Path)
     assert (manifest.status, manifest.records, manifest.source) == ("complete", 2, "jdbc")
     assert manifest.url == f"{shop.name} orders"
     assert again.manifest.checksum == manifest.checksum
-    assert (later.manifest.records, later.manifest.since) == (1, checkpoint.changed_at)
-    lines = [line for path in Path(pull.folder).glob("part-*") for line in path.read_text().splitlines()]
+    assert (later.manifest.records, later.manifest.since) == (1, checkpoint)
+    lines = [line for path in Path(pull.location).glob("part-*") for line in path.read_text().splitlines()]
     assert sorted(lines) == shop.texts()
     pull, _ = land_changes(shop.database(users=users), "users", str(tmp_path / "users"), None)
-    [text] = [path.read_text() for path in Path(pull.folder).glob("part-*") if path.stat().st_size > 40]
+    [text] = [path.read_text() for path in Path(pull.location).glob("part-*") if path.stat().st_size > 40]
     assert text == '"user_id","email","created_at","country"\n"u""1","two\nlines, """"","",""\n'
 
 
@@ -213,7 +218,7 @@ def test_tls_is_wanted_from_every_other_machine(
 ) -> None:
     orders = JdbcOrders(table="orders", items=JdbcItems(column="items"))
     settings = JdbcSource(url=url, user="me", password="${SHOP}", orders=orders, ca_file="/ca.pem", **others)  # noqa: S106
-    options = Database(spark, settings, str).options
+    options = Database(spark, settings).options
     assert (options.get("sslmode"), options.get("sslrootcert")) == (
         ("verify-full", "/ca.pem") if needs_tls else (None, None)
     )

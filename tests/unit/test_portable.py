@@ -21,9 +21,6 @@ EXCEPTIONS = {
     # Only SparkContext makes the options of the spark-submit that started a job known. It is asked where spark-submit
     # has opened a gateway to its JVM and nowhere else: a client of Spark Connect never comes there.
     ("etl_lib/process/session.py", "submitted_options", "SparkContext"),
-    # The place in a database up to which a pull has come: a field of a pull, not the method of a DataFrame.
-    ("etl_lib/sources/pulling.py", "_enter", "checkpoint"),
-    ("etl_lib/sources/jdbc.py", "land_changes", "checkpoint"),
 }
 """A module, a function in it, and what it may use."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import pyarrow.fs as pafs
 import pytest
 
 from etl_lib.process.errors import LakehouseError, WarehouseBusyError
 from etl_lib.process.output import located, read_bytes, write_bytes
 from etl_lib.sources.pull_folder import (
     PullFolder,
-    held,
+    locked_folder,
     new_pull,
     read_manifests,
     unfinished_pull,
@@ -60,31 +62,6 @@ def test_the_manifest_tells_all_pages(tmp_path: Path) -> None:
     assert found.checksum == hashlib.sha256("".join(hashes).encode()).hexdigest()
     assert found.ended_at is not None
     assert found.started_at == found.until <= found.ended_at
-
-
-def test_a_page_whose_lines_break_off_leaves_nothing(tmp_path: Path) -> None:
-    folder = begun(tmp_path)
-
-    def lines() -> Iterator[bytes]:
-        yield b"1"
-        raise ValueError("broken")
-
-    with pytest.raises(ValueError, match="broken"):
-        folder.write_page(lines())
-    assert names(folder) == []
-
-
-def test_while_a_page_is_written_its_name_is_invisible_to_jobs(tmp_path: Path) -> None:
-    folder = begun(tmp_path)
-    seen = []
-
-    def lines() -> Iterator[bytes]:
-        seen.extend(names(folder))
-        yield b"1"
-
-    folder.write_page(lines())
-    assert seen == ["_page-00001.jsonl.writing"]
-    assert names(folder) == ["page-00001.jsonl"]
 
 
 def test_a_page_without_an_entry_in_the_manifest_is_written_anew(tmp_path: Path) -> None:
@@ -142,9 +119,13 @@ def test_a_manifest_that_cannot_be_read_is_named(tmp_path: Path, content: str) -
 
 def test_a_second_pull_into_a_folder_is_refused(tmp_path: Path) -> None:
     landing = str(tmp_path / "new" / "landing")
-    with held(landing), pytest.raises(WarehouseBusyError, match="another pull into this folder"), held(landing):
+    with (
+        locked_folder(landing),
+        pytest.raises(WarehouseBusyError, match="another pull into this folder"),
+        locked_folder(landing),
+    ):
         pass
-    with held(landing):
+    with locked_folder(landing):
         pass
 
 
@@ -157,13 +138,35 @@ def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a b") == ["_x.json"]
 
 
+def test_while_a_file_is_written_its_name_is_invisible_to_jobs_and_a_failure_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    class Full:
+        """A file system that has no place for the last step."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(pafs.LocalFileSystem(), name)
+
+        def move(self, *_: str) -> None:
+            seen.extend(os.listdir(tmp_path))
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("etl_lib.process.output.located", lambda path: (Full(), path))
+    with pytest.raises(OSError, match="No space left"):
+        write_bytes(f"{tmp_path}/page-00001.jsonl", b"1\n")
+    assert seen == ["_page-00001.jsonl.writing"]
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_pull_lands_on_an_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
     with s3_bucket() as bucket:
         for name, value in bucket.environment.items():
             monkeypatch.setenv(name, value)
         landing = "s3a://lake/landing"
         folder = begun(landing)
-        with held(landing):
+        with locked_folder(landing):
             land(folder, b"1", b"2")
             land(folder, status="complete", following=None)
         assert read_bytes(f"{folder.location}/page-00001.jsonl") == b"1\n2\n"

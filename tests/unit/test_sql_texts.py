@@ -17,7 +17,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from etl_lib.sources.sql_texts import SESSION_STATEMENTS, sql_position, sql_text
+from etl_lib.sources.jdbc_database import SESSION_STATEMENTS, sql_position, sql_text
 
 DATABASES = ("postgresql", "mysql", "mariadb", "sqlserver", "oracle", "derby")
 NUMBER, MONEY, SMALL_MONEY = DecimalType(12, 2), DecimalType(19, 4), DecimalType(10, 4)
@@ -44,7 +44,7 @@ def test_texts_flags_and_whole_numbers_stay_as_they_are(database: str, kind: Dat
         ("mysql", TimestampNTZType(), "CAST(c AS CHAR)"),
         ("mysql", TimestampType(), "CONCAT(CAST(c AS CHAR), 'Z')"),
         ("mariadb", TimestampType(), "CONCAT(CAST(c AS CHAR), 'Z')"),
-        ("sqlserver", NUMBER, "CONVERT(NVARCHAR(MAX), c)"),
+        ("sqlserver", NUMBER, "CONVERT(NVARCHAR(MAX), c, 2)"),
         ("sqlserver", MONEY, "CONVERT(NVARCHAR(MAX), c, 2)"),
         ("sqlserver", SMALL_MONEY, "CONVERT(NVARCHAR(MAX), c, 2)"),
         ("sqlserver", FloatType(), "CONVERT(NVARCHAR(MAX), c, 3)"),

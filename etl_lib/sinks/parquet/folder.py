@@ -21,7 +21,7 @@ from pydantic import AwareDatetime, Field, ValidationError
 from etl_lib.process.faults import reach
 from etl_lib.process.lock import folder_lock
 from etl_lib.process.output import located, read_bytes, write_bytes
-from etl_lib.settings.strict_model import Section
+from etl_lib.settings.strict_model import StrictModel
 from etl_lib.sinks.sink import PublishRefusedError, SinkError, copy_manifest
 
 MANIFEST = "_manifest.json"
@@ -38,7 +38,7 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
-class PublishedFile(Section):
+class PublishedFile(StrictModel):
     """One file: its path below the published folder, bytes and rows; all rows have its date, if files are by date."""
 
     path: str
@@ -47,14 +47,14 @@ class PublishedFile(Section):
     order_date: date | None = None
 
 
-class PublishedTable(Section):
+class PublishedTable(StrictModel):
     """One table: its columns in the order in which every file has them, as `name TYPE`, and its files."""
 
     columns: Annotated[tuple[str, ...], Field(strict=False)]
     files: Annotated[tuple[PublishedFile, ...], Field(strict=False)] = ()
 
 
-class FolderManifest(Section):
+class FolderManifest(StrictModel):
     """Which files are published now, and nothing else is: all tables at Delta versions that agree with each other."""
 
     publish_id: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,12 +11,12 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from etl_lib.process.errors import LakehouseError
-from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.api_urls import without_query
-from etl_lib.sources.api.secrets import Credentials
+from etl_lib.process.redaction import redacted
+from etl_lib.settings.api_settings import ApiSource, without_query
 
 _MB = 1 << 20
 _ERROR_BODY = 1 << 16
+_SHOWN = 500
 
 
 class ApiError(LakehouseError):
@@ -27,10 +26,6 @@ class ApiError(LakehouseError):
         """`message` says what, where and what to do."""
         super().__init__(message)
         self.status = status
-
-
-class CircuitOpenError(ApiError):
-    """Nothing was asked, because the API failed again and again a short time ago."""
 
 
 class FailedError(Exception):
@@ -54,7 +49,7 @@ class Answer:
     """The server said that there is no content (204)."""
 
 
-def read_answer(response: httpx.Response, settings: ApiSource, credentials: Credentials) -> Answer:
+def read_answer(response: httpx.Response, settings: ApiSource) -> Answer:
     """Read a streamed response to its end.
 
     Raises FailedError for 429, 5xx and a body that is not whole, ApiError for every other answer without a page.
@@ -64,7 +59,7 @@ def read_answer(response: httpx.Response, settings: ApiSource, credentials: Cred
         return Answer(response.url, bytearray(), _next_link(response), is_empty=True)
     if status == httpx.codes.OK:
         return Answer(response.url, _whole_body(response, settings), _next_link(response))
-    message = f"HTTP {status}: {credentials.shown(_beginning(response, settings)) or 'no text'}"
+    message = f"HTTP {status}: {_beginning(response, settings) or 'no text'}"
     if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
         waits = status in {httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE}
         raise FailedError(message, status, _retry_after_s(response) if waits else 0)
@@ -74,38 +69,38 @@ def read_answer(response: httpx.Response, settings: ApiSource, credentials: Cred
 
 
 def _whole_body(response: httpx.Response, settings: ApiSource) -> bytearray:
-    """The whole body, and never more of it than `max_page_mb`."""
+    """The whole body. ApiError when it is larger than `max_page_mb`."""
     body = bytearray()
-    for chunk in _chunks(response, settings):
-        body += chunk
-        if len(body) > settings.max_page_mb * _MB:
-            raise ApiError(
-                f"{without_query(response.url)}: a page is larger than {settings.max_page_mb:g} MB; "
-                "ask for smaller pages (page_size), or raise max_page_mb"
-            )
+    _read_into(body, settings.max_page_mb * _MB, response, settings)
+    if len(body) > settings.max_page_mb * _MB:
+        raise ApiError(
+            f"{without_query(response.url)}: a page is larger than {settings.max_page_mb:g} MB; "
+            "ask for smaller pages (page_size), or raise max_page_mb"
+        )
     # Where neither a length nor chunks tell the end, a closed connection is all that does.
-    told = "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "")
-    if not told and not body.rstrip().endswith((b"}", b"]")):
+    has_end = "content-length" in response.headers or "chunked" in response.headers.get("transfer-encoding", "")
+    if not has_end and not body.rstrip().endswith((b"}", b"]")):
         raise FailedError("the connection was closed in the middle of the page")
     return body
 
 
-def _beginning(response: httpx.Response, settings: ApiSource) -> bytearray:
-    """The first 64 KiB of a body, or as much as came."""
+def _beginning(response: httpx.Response, settings: ApiSource) -> str:
+    """The first 500 characters of what a server said, in one line, without credentials."""
     body = bytearray()
     with suppress(httpx.RequestError):
-        for chunk in _chunks(response, settings):
-            body += chunk
-            if len(body) >= _ERROR_BODY:
-                break
-    return body[:_ERROR_BODY]
+        _read_into(body, _ERROR_BODY, response, settings)
+    # The credentials go first: the cut could leave the half of one.
+    text = " ".join(redacted(body[:_ERROR_BODY].decode("utf-8", "replace")).split())
+    return "".join(character if character.isprintable() else "?" for character in text[:_SHOWN])
 
 
-def _chunks(response: httpx.Response, settings: ApiSource) -> Iterator[bytes]:
-    """What comes, as it comes. FailedError when it takes longer than `page_timeout_s`, however steadily it comes."""
+def _read_into(body: bytearray, most: float, response: httpx.Response, settings: ApiSource) -> None:
+    """Read what comes, until it is more than `most` bytes. FailedError when it takes longer than `page_timeout_s`."""
     until = time.monotonic() + settings.page_timeout_s
     for chunk in response.iter_bytes():
-        yield chunk
+        body += chunk
+        if len(body) > most:
+            return
         if time.monotonic() > until:
             raise FailedError(f"the answer was not whole after {settings.page_timeout_s:g} s (page_timeout_s)")
 

@@ -7,38 +7,86 @@ from __future__ import annotations
 
 import logging
 import ssl
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from types import TracebackType
-from typing import Self
+from typing import Any, TypeVar
+from urllib.parse import unquote
 
 import httpx
 import structlog
-from pybreaker import STATE_OPEN, CircuitBreaker, CircuitBreakerError
+from pybreaker import STATE_CLOSED, STATE_OPEN, CircuitBreaker, CircuitBreakerError, CircuitMemoryStorage
+from pydantic import AwareDatetime, TypeAdapter, ValidationError
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.api_urls import is_loopback, origin, without_query
-from etl_lib.sources.api.answers import Answer, ApiError, CircuitOpenError, FailedError, read_answer
-from etl_lib.sources.api.breaker import FileStorage
-from etl_lib.sources.api.secrets import Credentials
+from etl_lib.process.output import read_bytes, write_bytes
+from etl_lib.process.redaction import redacted
+from etl_lib.process.secrets import reveal
+from etl_lib.settings.api_settings import ApiSource, is_loopback, origin, without_query
+from etl_lib.settings.strict_model import StrictModel
+from etl_lib.sources.api.answers import Answer, ApiError, FailedError, read_answer
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
 _REDIRECTS = 5
 
 
-class ApiClient:
-    """The HTTP side of the source; a context manager, so that its connections are closed."""
+class Credentials:
+    """The secrets of the source, revealed once and sent in one header."""
 
-    def __init__(self, settings: ApiSource, landing: str, reveal: Callable[[str], str]) -> None:
-        """Reveals the credentials and reads the state of the circuit breaker; asks nothing yet."""
-        self._settings = settings
-        self._home = httpx.URL(settings.url)
-        self._credentials = Credentials(settings, reveal)
-        self._storage = FileStorage(landing, without_query(self._home))
-        self._breaker = CircuitBreaker(
+    def __init__(self, settings: ApiSource) -> None:
+        """Raises ConfigError, without the value, for a secret that cannot be read or cannot stand in a header."""
+        self._values: list[str] = []
+        self.headers: dict[str, str] = {}
+        if settings.token is not None:
+            token = reveal(settings.token)
+            # What cannot be sent would be quoted in the error of the HTTP library.
+            if not token.isascii() or not token.isprintable() or " " in token:
+                raise ConfigError(f"{settings.token}: the secret has characters that no bearer token has, or none")
+            self._values = [token]
+            self.headers["Authorization"] = f"Bearer {token}"
+        elif settings.username is not None and settings.password is not None:
+            username, password = reveal(settings.username), reveal(settings.password)
+            if ":" in username:
+                raise ConfigError(f"{settings.username}: a username with a colon in it cannot be sent (RFC 7617)")
+            both = b64encode(f"{username}:{password}".encode()).decode()
+            self._values = [password, both]
+            self.headers["Authorization"] = f"Basic {both}"
+
+    def stand_in(self, url: str) -> bool:
+        """Whether a token or password is a part of a URL."""
+        return any(value in text for value in self._values for text in (url, unquote(url)))
+
+
+class BreakerState(StrictModel):
+    """What is known of one URL: `failures` in a row, and since when nothing is asked (`opened_at`)."""
+
+    state: str = STATE_CLOSED
+    failures: int = 0
+    successes: int = 0
+    opened_at: AwareDatetime | None = None
+
+
+_STATES = TypeAdapter(dict[str, BreakerState])
+
+
+class Breaker(CircuitBreaker):
+    """The breaker of one URL; its state is in `<landing>/_breaker.json`, written when it changes."""
+
+    def __init__(self, landing: str, settings: ApiSource) -> None:
+        """Begins with what the file says; a file that cannot be read counts as a closed breaker."""
+        self._path = f"{landing.rstrip('/')}/_breaker.json"
+        self._url = without_query(httpx.URL(settings.url))
+        self._saved = self._states().get(self._url, BreakerState())
+        self._storage = CircuitMemoryStorage(self._saved.state)
+        for _ in range(self._saved.failures):
+            self._storage.increment_counter()
+        if self._saved.opened_at is not None:
+            self._storage.opened_at = self._saved.opened_at
+        super().__init__(
             fail_max=settings.breaker_failures,
             reset_timeout=settings.breaker_reset_s,
             # a rate limit or a refusal is the answer of a server that works
@@ -46,9 +94,55 @@ class ApiClient:
             state_storage=self._storage,
             throw_new_error_on_trip=False,
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is asked for a time."""
+        return self.current_state == STATE_OPEN
+
+    def call(self, func: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+        """Call a function unless the breaker is open. Raises CircuitBreakerError if it is."""
+        try:
+            return super().call(func, *args, **kwargs)
+        finally:
+            self._save()
+
+    def since_when(self) -> str:
+        """Since when the breaker is open and until when, and how to close it, for a message."""
+        opened_at = self._storage.opened_at or datetime.now(UTC)
+        until = opened_at + timedelta(seconds=self.reset_timeout)
+        return (
+            f"the circuit breaker is open since {opened_at:%Y-%m-%dT%H:%M:%SZ} and lets a request through from "
+            f"{until:%Y-%m-%dT%H:%M:%SZ} on (breaker_reset_s); delete {self._path} to ask at once"
+        )
+
+    def _states(self) -> dict[str, BreakerState]:
+        """What the file has, by URL."""
+        try:
+            return _STATES.validate_json(read_bytes(self._path) or b"{}")
+        except ValidationError:
+            log.warning("the circuit breaker's file is not readable, it begins anew", path=self._path)
+            return {}
+
+    def _save(self) -> None:
+        state = BreakerState(state=self.current_state, failures=self.fail_counter, opened_at=self._storage.opened_at)
+        if state != self._saved:
+            self._saved = state
+            write_bytes(self._path, _STATES.dump_json({**self._states(), self._url: state}, indent=1))
+
+
+class ApiClient:
+    """The HTTP side of the source; `close` it at the end."""
+
+    def __init__(self, settings: ApiSource, landing: str) -> None:
+        """Reveals the credentials and reads the state of the circuit breaker; asks nothing yet."""
+        self._settings = settings
+        self._home = httpx.URL(settings.url)
+        self._credentials = Credentials(settings)
+        self._breaker = Breaker(landing, settings)
         self._backoff = wait_random_exponential(multiplier=1, max=settings.longest_wait_s)
         for name in ("httpx", "httpcore"):
-            # They tell each URL with its query and, for debugging, all headers; here each page is told without.
+            # They log each URL with its query and, for debugging, all headers; here each page is logged without.
             logging.getLogger(name).setLevel(logging.WARNING)
         self._client = httpx.Client(
             headers={"Accept": "application/json", "User-Agent": "orders-lakehouse", **self._credentials.headers},
@@ -58,36 +152,30 @@ class ApiClient:
             trust_env=not is_loopback(self._home),
         )
 
-    def __enter__(self) -> Self:
-        """The client itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Close all connections."""
         self._client.close()
 
     def get(self, url: httpx.URL) -> Answer:
         """The whole answer of a URL of the configured origin.
 
-        Raises ApiError for an answer that no further try can mend, or when all tries failed; CircuitOpenError while
-        the circuit breaker is open.
+        Raises ApiError for an answer that no further try can mend, when all tries failed, or while the circuit breaker
+        is open.
         """
         attempts = Retrying(
-            retry=retry_if_exception(self._may_pass),
+            retry=retry_if_exception(lambda error: isinstance(error, FailedError) and not self._breaker.is_open),
             stop=stop_after_attempt(self._settings.retries + 1),
             wait=self._wait_s,
-            before_sleep=self._told,
+            before_sleep=_log_retry,
             reraise=True,
         )
         try:
             answer: Answer = attempts(self._breaker.call, self._once, url)
         except CircuitBreakerError:
-            raise CircuitOpenError(f"{without_query(url)}: nothing was asked: {self._opened()}") from None
+            raise ApiError(f"{without_query(url)}: nothing was asked: {self._breaker.since_when()}") from None
         except FailedError as error:
             tries = attempts.statistics.get("attempt_number", 1)
-            opened = f"; {self._opened()}" if self._breaker.current_state == STATE_OPEN else ""
+            opened = f"; {self._breaker.since_when()}" if self._breaker.is_open else ""
             raise ApiError(
                 f"{without_query(url)}: no whole answer in {tries} attempt(s), the last: {error}{opened}; "
                 "what has landed stays, and the next pull goes on from there",
@@ -98,10 +186,10 @@ class ApiClient:
     def beside(self, url: httpx.URL, link: str) -> httpx.URL:
         """The URL that a link on a page means. ApiError when it leads to another origin or holds a credential."""
         try:
-            found = url.join(link)
+            linked = url.join(link)
         except (httpx.InvalidURL, ValueError):
             raise ApiError(f"{without_query(url)}: the link to the next page is not a URL") from None
-        return self._own(found)
+        return self._own(linked)
 
     def _own(self, url: httpx.URL) -> httpx.URL:
         at = without_query(self._home)
@@ -114,33 +202,17 @@ class ApiClient:
             raise ApiError(f"{at}: the server leads to an address with credentials in it, which is not asked")
         return url
 
-    def _may_pass(self, error: BaseException) -> bool:
-        return isinstance(error, FailedError) and self._breaker.current_state != STATE_OPEN
-
     def _wait_s(self, attempt: RetryCallState) -> float:
         error = attempt.outcome.exception() if attempt.outcome is not None else None
         asked = error.wait_s if isinstance(error, FailedError) else 0
         return min(max(asked, self._backoff(attempt)), self._settings.longest_wait_s)
-
-    def _told(self, attempt: RetryCallState) -> None:
-        error = attempt.outcome.exception() if attempt.outcome is not None else None
-        wait = round(attempt.upcoming_sleep, 1)
-        log.warning("asking again", attempt=attempt.attempt_number, wait_s=wait, problem=str(error))
-
-    def _opened(self) -> str:
-        since = self._storage.opened_at or datetime.now(UTC)
-        until = since + timedelta(seconds=self._settings.breaker_reset_s)
-        return (
-            f"the circuit breaker is open since {since:%Y-%m-%dT%H:%M:%SZ} and lets a request through from "
-            f"{until:%Y-%m-%dT%H:%M:%SZ} on (breaker_reset_s); delete {self._storage.path} to ask at once"
-        )
 
     def _once(self, url: httpx.URL) -> Answer:
         try:
             for _ in range(_REDIRECTS + 1):
                 with self._client.stream("GET", url) as response:
                     if response.next_request is None:
-                        return read_answer(response, self._settings, self._credentials)
+                        return read_answer(response, self._settings)
                     url = self._own(response.next_request.url)
         except (httpx.TransportError, httpx.DecodingError) as error:
             if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
@@ -150,9 +222,14 @@ class ApiClient:
                     f"{without_query(url)}: the server's certificate is not trusted: {reason}; "
                     "put the certificates of a private authority into ca_file"
                 ) from None
-            problem = self._credentials.hidden(str(error)) or "no details"
-            raise FailedError(f"{type(error).__name__}: {problem}") from None
+            raise FailedError(f"{type(error).__name__}: {redacted(str(error)) or 'no details'}") from None
         raise ApiError(f"{without_query(url)}: more than {_REDIRECTS} redirects")
+
+
+def _log_retry(attempt: RetryCallState) -> None:
+    error = attempt.outcome.exception() if attempt.outcome is not None else None
+    wait = round(attempt.upcoming_sleep, 1)
+    log.warning("asking again", attempt=attempt.attempt_number, wait_s=wait, problem=str(error))
 
 
 def _trust(settings: ApiSource) -> ssl.SSLContext:

@@ -5,22 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import structlog
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.api_urls import without_query
+from etl_lib.settings.api_settings import ApiSource, without_query
 from etl_lib.sources.api.answers import Answer, ApiError
 from etl_lib.sources.api.client import ApiClient
-from etl_lib.sources.api.pages import MalformedPageError, Page, malformed_line
-from etl_lib.sources.pull_folder import Pull, PulledFile, PullFolder, Status, held, new_pull, unfinished_pull
-
-SOURCE = "api"
+from etl_lib.sources.json_arrays import MalformedPageError, Page, malformed_line
+from etl_lib.sources.pull_folder import PulledFile, PullFolder, Status, locked_folder, new_pull, unfinished_pull
 
 MALFORMED_IN_A_ROW = 5
 """After so many malformed pages one after the other no further page is asked: the server is broken, not a page."""
@@ -36,31 +32,34 @@ _ASKED = {
 log = structlog.get_logger(__name__)
 
 
-def pull_orders(settings: ApiSource, landing: str, since: datetime | None, reveal: Callable[[str], str]) -> Pull:
+def pull_orders(settings: ApiSource, landing: str, since: datetime | None) -> PullFolder:
     """Pull all pages of what changed since a time (None: of everything) into a folder of its own in `landing`.
 
-    An earlier pull that was cut off is finished first, in its folder and with its window, whatever `since` says.
-    `reveal` gives the value of a secret by its reference. The next pull's `since` is the `until` of this one's
-    manifest, if it `is_complete`. Raises ApiError, and keeps what has landed; ConfigError for wrong settings;
-    WarehouseBusyError while another pull into the same folder is under way.
+    An earlier pull that was cut off is finished first, in its folder and with its window, whatever `since` says. The
+    next pull's `since` is the `until` of this one's manifest, if it is complete. Raises ApiError, and keeps what has
+    landed; ConfigError for wrong settings; WarehouseBusyError while another pull into the same folder is under way.
     """
     if since is not None and since.tzinfo is None:
         raise ConfigError("since: expected a time with a time zone")
-    with held(landing), ApiClient(settings, landing, reveal) as client:
-        whence = (SOURCE, address(settings), _asked(settings))
-        unfinished = unfinished_pull(landing, *whence)
-        if unfinished is not None:
-            log.info(
-                "going on with a pull that was cut off", folder=unfinished.location, pages=unfinished.manifest.pages
-            )
-            unfinished.resume()
+    with locked_folder(landing), closing(ApiClient(settings, landing)) as client:
+        # A cursor or a page number has its meaning under these settings alone.
+        asked = json.dumps(settings.model_dump(include=_ASKED), sort_keys=True)
+        origin = ("api", address(settings), hashlib.sha256(asked.encode()).hexdigest())
+        folder = unfinished_pull(landing, *origin)
+        if folder is not None:
+            log.info("going on with a pull that was cut off", folder=folder.location, pages=folder.manifest.pages)
+            folder.resume()
+            pages = folder.manifest.pages
             try:
-                return _Pulling(settings, client, unfinished).run(resumed=True)
-            except _NoWayOnError as error:
-                log.warning("the pull cannot go on, a new one begins", folder=unfinished.location, problem=str(error))
-                unfinished.abandon()
+                return _Pulling(settings, client, folder).run()
+            except ApiError as error:
+                is_forgotten = folder.manifest.pages == pages and folder.manifest.next is not None
+                if not is_forgotten or error.status not in _GONE:
+                    raise
+                log.warning("the pull cannot go on, a new one begins", folder=folder.location, problem=str(error))
+                folder.abandon()
         since = since.astimezone(UTC) if since is not None and settings.since_parameter is not None else None
-        return _Pulling(settings, client, new_pull(landing, *whence, since)).run(resumed=False)
+        return _Pulling(settings, client, new_pull(landing, *origin, since)).run()
 
 
 def address(settings: ApiSource) -> str:
@@ -68,74 +67,47 @@ def address(settings: ApiSource) -> str:
     return without_query(httpx.URL(settings.url))
 
 
-class _NoWayOnError(Exception):
-    """The server does not know the page any more at which a resumed pull goes on."""
-
-
-@dataclass(frozen=True)
-class _Landed:
-    """What has come of one page: its file, what names the next page, and whether it was malformed."""
-
-    file: PulledFile | None
-    following: str | None
-    malformed: bool = False
-
-
 class _Pulling:
-    """One pull, page after page."""
+    """One pull, page after page. In it, `at` names a page: by a cursor, its number or a link; None: the first page."""
 
     def __init__(self, settings: ApiSource, client: ApiClient, folder: PullFolder) -> None:
         self._settings = settings
         self._client = client
         self._folder = folder
-        self._pages_before = folder.manifest.pages
         self._known: set[str] = set()
-        self._broken_from: list[str | None] = []
+        self._malformed: list[str | None] = []
         """What named the malformed pages that came last, one after the other."""
 
-    def run(self, *, resumed: bool) -> Pull:
+    def run(self) -> PullFolder:
         folder = self._folder
         while folder.manifest.status == "pulling":
             self._one_page(folder.manifest.next)
-        told = folder.manifest
-        if told.status == "incomplete":
+        pull = folder.manifest
+        if pull.status == "incomplete":
             log.warning("the pull ends at a malformed page, which the next one asks for again", folder=folder.location)
-        log.info("pulled", status=told.status, folder=folder.location, pages=told.pages, records=told.records)
-        return Pull(folder.location, told, resumed)
+        log.info("pulled", status=pull.status, folder=folder.location, pages=pull.pages, records=pull.records)
+        return folder
 
     def _one_page(self, at: str | None) -> None:
         started = time.monotonic()
-        answer = self._get(at)
-        landed = self._land(answer, at)
-        self._refuse_circles(landed)
-        status, following = self._going_on(landed, at)
-        self._folder.page_landed(landed.file, status, following, malformed=landed.malformed)
+        answer = self._client.get(self._address(at))
+        file, named, is_malformed = self._land(answer)
+        following = self._following(answer, named, at, is_empty=file is None)
+        self._refuse_circles(file, following, is_malformed=is_malformed)
+        self._malformed = [*self._malformed, at] if is_malformed else []
+        status: Status = "complete" if following is None else "pulling"
+        if is_malformed and (following is None or len(self._malformed) == MALFORMED_IN_A_ROW):
+            status, following = "incomplete", self._malformed[0]  # where a later pull goes on
+        self._folder.page_landed(file, status, following, malformed=is_malformed)
         log.info(
             "page landed",
             page=self._folder.manifest.pages,
-            records=landed.file.records if landed.file else 0,
+            records=file.records if file else 0,
             bytes=len(answer.body),
             seconds=round(time.monotonic() - started, 3),
         )
 
-    def _get(self, at: str | None) -> Answer:
-        try:
-            return self._client.get(self._address(at))
-        except ApiError as error:
-            is_first = self._folder.manifest.pages == self._pages_before
-            if is_first and at is not None and error.status in _GONE:
-                raise _NoWayOnError(str(error)) from error
-            raise
-
-    def _going_on(self, landed: _Landed, at: str | None) -> tuple[Status, str | None]:
-        """The status of the pull after a page, and what names the page to ask for next, in this pull or a later one."""
-        self._broken_from = [*self._broken_from, at] if landed.malformed else []
-        if landed.malformed and (landed.following is None or len(self._broken_from) == MALFORMED_IN_A_ROW):
-            return "incomplete", self._broken_from[0]
-        return ("complete" if landed.following is None else "pulling"), landed.following
-
     def _address(self, at: str | None) -> httpx.URL:
-        """The URL of the page that `at` names; None: of the first page."""
         settings = self._settings
         url = httpx.URL(settings.url)
         if settings.paging == "next_link" and at is not None:
@@ -153,23 +125,19 @@ class _Pulling:
             parameters[settings.cursor_parameter] = at
         return url.copy_merge_params(parameters)
 
-    def _land(self, answer: Answer, at: str | None) -> _Landed:
+    def _land(self, answer: Answer) -> tuple[PulledFile | None, str | None, bool]:
+        """The file of a page (None if it is empty), what it names as the next one, and whether it is malformed."""
         if answer.is_empty:
-            return _Landed(None, self._following(answer, None, at, is_empty=True))
+            return None, None, False
+        named = {"cursor": self._settings.cursor_field, "page": None, "next_link": self._settings.next_link}
         try:
-            page = Page(answer.body, self._settings.records, self._next_field())
-            file = self._folder.write_page(_lines(page))
-            return _Landed(file, self._following(answer, page.next, at, is_empty=file is None))
+            page = Page(answer.body, self._settings.records, named[self._settings.paging])
         except MalformedPageError as error:
             number = self._folder.manifest.pages + 1
             log.warning("malformed page, it goes to quarantine as one record", page=number, problem=str(error))
-            self._folder.write_raw(answer.body)
-            file = self._folder.write_page([malformed_line(answer.body, self._folder.raw_name)])
-            return _Landed(file, self._following(answer, None, at, is_empty=False), malformed=True)
-
-    def _next_field(self) -> str | None:
-        fields = {"cursor": self._settings.cursor_field, "page": None, "next_link": self._settings.next_link}
-        return fields[self._settings.paging]
+            line = malformed_line(answer.body, self._folder.write_raw(answer.body))
+            return self._folder.write_page([line]), None, True
+        return self._folder.write_page(page.lines()), page.next, False
 
     def _following(self, answer: Answer, named: str | None, at: str | None, *, is_empty: bool) -> str | None:
         """What names the next page, if there is one."""
@@ -180,30 +148,16 @@ class _Pulling:
         link = named if self._settings.next_link is not None else answer.link
         return None if link is None else str(self._client.beside(answer.url, link))
 
-    def _refuse_circles(self, landed: _Landed) -> None:
+    def _refuse_circles(self, file: PulledFile | None, following: str | None, *, is_malformed: bool) -> None:
         """ApiError when the server gives the same pages again and again: the pull would never end."""
         url, number = address(self._settings), self._folder.manifest.pages + 1
-        if landed.following in self._known:
+        if following in self._known:
             raise ApiError(f"{url}: page {number} names as the next one a page that has already come")
-        if landed.following is not None:
-            self._known.add(landed.following)
-        before = [file.sha256 for file in self._folder.manifest.files[-2:]]
-        is_numbered = self._settings.paging == "page" and not landed.malformed
-        if is_numbered and landed.file and before == [landed.file.sha256] * 2:
+        if following is not None:
+            self._known.add(following)
+        before = [each.sha256 for each in self._folder.manifest.files[-2:]]
+        if self._settings.paging == "page" and not is_malformed and file and before == [file.sha256] * 2:
             raise ApiError(
                 f"{url}: the pages {number - 2} to {number} are the same; does the server know the parameter "
                 f"{self._settings.page_parameter} (page_parameter)?"
             )
-
-
-def _lines(page: Page) -> Iterator[bytes]:
-    for record in page.records():
-        yield record.encode()
-    # Where the page does not say what comes next it is malformed, and nothing of it is kept as records.
-    _ = page.next
-
-
-def _asked(settings: ApiSource) -> str:
-    """A hash of what gives a cursor or a page number its meaning."""
-    asked = json.dumps(settings.model_dump(include=_ASKED), sort_keys=True)
-    return hashlib.sha256(asked.encode()).hexdigest()
