@@ -11,7 +11,7 @@ from etl_lib.deciding.counts import Batch, Counted, DatasetCounts, drift_of
 from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.run.report import drift_told
 from etl_lib.run.run import Run
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.run_manifest import RunManifest
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +33,7 @@ def warn_of_drift(run: Run, batch: Counted) -> None:
         log.warning(f"schema drift in {drift}")
 
 
-def limited_datasets(manifest: Manifest) -> Sequence[str]:
+def limited_datasets(manifest: RunManifest) -> Sequence[str]:
     """The datasets of which not too many records may be rejected; of a replay all were rejected before."""
     return () if manifest.is_replay else ("orders",)
 

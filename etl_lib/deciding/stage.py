@@ -18,7 +18,7 @@ from pyspark.sql.types import DataType
 
 from etl_lib.deciding.outcomes import APPLIED
 from etl_lib.sources.landing import LandingFile
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.run_manifest import RunManifest
 from etl_lib.tables.schemas import ETL_STAGE, Table
 from etl_lib.tables.values_frame import held, values_frame
 from etl_lib.tables.warehouse import Warehouse
@@ -90,7 +90,7 @@ def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, r
     return stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")), ETL_STAGE)
 
 
-def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFrame]) -> Stage:
+def write_stage(warehouse: Warehouse, manifest: RunManifest, parts: Iterable[DataFrame]) -> Stage:
     """Write all parts and the manifest in one commit."""
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"

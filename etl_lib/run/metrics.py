@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 
-from etl_lib.tables.run_manifest import Manifest, SetAside
+from etl_lib.tables.run_manifest import RunManifest, SetAside
 
 Counts = Mapping[str, int]
 Drift = Mapping[str, Mapping[str, Counts]]
@@ -227,7 +227,7 @@ class Metrics:
         """All that is told, as the ledger keeps it: one JSON object, in ASCII."""
         return as_json(self, ensure_ascii=True)
 
-    def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: Manifest) -> None:
+    def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: RunManifest) -> None:
         """What was read, and which files could not be."""
         self.batch, self.set_aside = batch, manifest.set_aside
 

@@ -19,7 +19,7 @@ from etl_lib.run.run import Run, step
 from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, write_run
 from etl_lib.tables.merge import merge
 from etl_lib.tables.open_runs import unfinished
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.run_manifest import RunManifest
 from etl_lib.tables.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE, Table
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
@@ -61,7 +61,7 @@ def restore(run: Run, planned: Restore) -> None:
     _carry_out(run, run.manifest, planned, before)
 
 
-def cut_off_runs(warehouse: Warehouse) -> list[Manifest]:
+def cut_off_runs(warehouse: Warehouse) -> list[RunManifest]:
     """The staged runs, oldest first, that were cut off; none where no job has a stage."""
     return unfinished(warehouse) if warehouse.present([ETL_STAGE]) else []
 
@@ -79,7 +79,7 @@ def finish_restores(run: Run) -> list[str]:
     finished = []
     for row in unfinished_restores(run.warehouse):
         log.warning("finishing an interrupted restore", interrupted_run_id=row["run_id"], started_at=row["started"])
-        manifest = Manifest(row["run_id"], MAINTAIN, tuple(row["arguments"]), row["started"], is_plan=False)
+        manifest = RunManifest(row["run_id"], MAINTAIN, tuple(row["arguments"]), row["started"], is_plan=False)
         planned = restore_from(row["metrics"])
         _carry_out(run, manifest, planned, dict(row["versions_before"]))
         finished.append(planned.restored_run_id)
@@ -87,7 +87,7 @@ def finish_restores(run: Run) -> list[str]:
     return finished
 
 
-def _carry_out(run: Run, manifest: Manifest, planned: Restore, before: Mapping[str, int]) -> None:
+def _carry_out(run: Run, manifest: RunManifest, planned: Restore, before: Mapping[str, int]) -> None:
     """Every step can be repeated; the row of the restore itself is complete very last."""
     warehouse = run.warehouse
     with step("restore") as told:

@@ -31,7 +31,7 @@ from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.tables.ledger import DONE, FAILED, Ledger
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.run_manifest import RunManifest
 from etl_lib.tables.schemas import Table
 from etl_lib.tables.warehouse import Warehouse
 
@@ -59,7 +59,7 @@ class Run:
     rules: RuleBook
     spark: SparkSession
     warehouse: Warehouse
-    manifest: Manifest
+    manifest: RunManifest
     ledger: Ledger
     """What the ledger said at the start."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -97,7 +97,7 @@ def open_run(
     """
     started = datetime.now(UTC)
     begun = time.monotonic()
-    manifest = Manifest(
+    manifest = RunManifest(
         run_id=run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
         job=job.name,
         arguments=arguments.given,

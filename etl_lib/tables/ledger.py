@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import TimestampType
 
 from etl_lib import RELEASE
-from etl_lib.tables.run_manifest import LoadedFile, Manifest, SetAside, set_aside_from
+from etl_lib.tables.run_manifest import LoadedFile, RunManifest, SetAside, set_aside_from
 from etl_lib.tables.schemas import (
     ETL_RUNS,
     LOADED_FILE,
@@ -80,7 +80,7 @@ class RunMetrics(Protocol):
 class RunEntry:
     """What etl_runs says of a run."""
 
-    manifest: Manifest
+    manifest: RunManifest
     status: str
     metrics: RunMetrics
     versions_before: Mapping[str, int]

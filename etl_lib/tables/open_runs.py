@@ -9,12 +9,12 @@ from pyspark.sql import functions as F
 
 from etl_lib.process.errors import PlanError
 from etl_lib.tables.ledger import APPLYING
-from etl_lib.tables.run_manifest import Manifest, SetAside
+from etl_lib.tables.run_manifest import RunManifest, SetAside
 from etl_lib.tables.schemas import ETL_RUNS, ETL_STAGE
 from etl_lib.tables.warehouse import Warehouse
 
 
-def read_manifest(warehouse: Warehouse, run_id: str) -> Manifest:
+def read_manifest(warehouse: Warehouse, run_id: str) -> RunManifest:
     """The manifest of a staged run; PlanError when nothing is staged under that id."""
     found = (
         warehouse.read(ETL_STAGE)
@@ -39,7 +39,7 @@ def all_closed(warehouse: Warehouse) -> bool:
     return closed == {row["run_id"] for row in rows}
 
 
-def unfinished(warehouse: Warehouse) -> list[Manifest]:
+def unfinished(warehouse: Warehouse) -> list[RunManifest]:
     """The staged runs, oldest first, that were cut off while they were to be applied."""
     runs = warehouse.read(ETL_RUNS).select("run_id", "status", "versions_before")
     of_run = warehouse.read(ETL_STAGE).where(F.col("dataset") == "run").select("run_id", "raw")
@@ -55,7 +55,7 @@ def unfinished(warehouse: Warehouse) -> list[Manifest]:
     return sorted(cut_off, key=lambda manifest: (manifest.started_at, manifest.run_id))
 
 
-def _manifest(text: str) -> Manifest:
+def _manifest(text: str) -> RunManifest:
     fields = json.loads(text)
     set_aside = tuple(SetAside(**file) for file in fields.pop("set_aside", ()))
-    return Manifest(**{**fields, "arguments": tuple(fields["arguments"])}, set_aside=set_aside)
+    return RunManifest(**{**fields, "arguments": tuple(fields["arguments"])}, set_aside=set_aside)

@@ -37,7 +37,7 @@ class LoadedFile:
 
 
 @dataclass(frozen=True)
-class Manifest:
+class RunManifest:
     """What finishing a run needs to know of its start."""
 
     run_id: str

@@ -38,7 +38,7 @@ from etl_lib.tables.ledger import (
     set_aside_files,
     write_run,
 )
-from etl_lib.tables.run_manifest import LoadedFile, Manifest, SetAside
+from etl_lib.tables.run_manifest import LoadedFile, RunManifest, SetAside
 from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_USER,
@@ -72,7 +72,7 @@ def warehouse(spark: SparkSession, empty: Path, tmp_path: Path) -> Warehouse:
 
 
 def entry(run_id: str, status: str = "done", job: str = "orders", **about: Any) -> RunEntry:
-    manifest = Manifest(run_id, job, ("--full", "x"), "2024-05-01T00:00:00.123+00:00", is_plan=False)
+    manifest = RunManifest(run_id, job, ("--full", "x"), "2024-05-01T00:00:00.123+00:00", is_plan=False)
     return RunEntry(manifest, status, **{"metrics": Metrics(), "versions_before": {}, "versions_after": {}, **about})
 
 
