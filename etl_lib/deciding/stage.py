@@ -20,7 +20,7 @@ from etl_lib.deciding.outcomes import APPLIED
 from etl_lib.sources.landing import LandingFile
 from etl_lib.tables.run_manifest import RunManifest
 from etl_lib.tables.schemas import ETL_STAGE, Table
-from etl_lib.tables.values_frame import held, values_frame
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 FILE, MANIFEST, BLANK, HEADER = "file", "manifest", "blank", "header"
@@ -42,7 +42,7 @@ class Stage:
     def rows(self) -> DataFrame:
         """All rows of this run, in the columns of the stage's table."""
         rows = self.warehouse.read(self.table).where(F.col("run_id") == self.run_id)
-        return held(rows) if self.is_held else rows
+        return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema) if self.is_held else rows
 
     def records(self, dataset: str | None = None) -> DataFrame:
         """The rows that are input records."""

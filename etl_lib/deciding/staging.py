@@ -27,7 +27,7 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import EVERYTHING, Scope
 from etl_lib.sources.intake import not_loaded
 from etl_lib.sources.landing import LandingFile
-from etl_lib.tables.observed import records_read, size_columns, size_read
+from etl_lib.tables.counting import records_read, size_columns, size_read
 from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, PUBLISHED_TABLES
 
 TABLES = {"orders": DIM_ORDER, **DIMENSIONS}

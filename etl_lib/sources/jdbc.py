@@ -31,7 +31,7 @@ from etl_lib.settings.jdbc_settings import (
 from etl_lib.sources.jdbc_database import Database, check_columns, column_of, column_types, quoted, quoted_table
 from etl_lib.sources.pull_folder import Pull, new_pull
 from etl_lib.sources.sql_texts import sql_position
-from etl_lib.tables.observed import observed
+from etl_lib.tables.counting import observed
 
 _WITH_NULLS = {"ignoreNullFields": "false"}
 _CSV = {"header": "true", "quoteAll": "true", "escape": '"'}

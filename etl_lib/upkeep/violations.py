@@ -8,7 +8,7 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.tables.samples import Sampled, sample
+from etl_lib.tables.counting import Sampled, sample
 from etl_lib.tables.schemas import Table
 from etl_lib.tables.warehouse import Warehouse
 from etl_lib.upkeep.invariants import SUBJECTS, Invariant, Subject

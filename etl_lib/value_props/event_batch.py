@@ -16,7 +16,7 @@ from etl_lib.deciding.ids_alike import UnlikeIds, is_point_zero, unlike_ids
 from etl_lib.deciding.stage import BLANK, HEADER, Stage
 from etl_lib.reading.event_records import DATASETS
 from etl_lib.settings.config import Settings
-from etl_lib.tables.samples import sample
+from etl_lib.tables.counting import sample
 
 VALID = "valid"
 EVENT_OUTCOMES = (VALID, "rejected")

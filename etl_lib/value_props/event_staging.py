@@ -25,7 +25,7 @@ from etl_lib.reading.whole_files import plain_lines, read_records
 from etl_lib.run.run import Run
 from etl_lib.sources.damaged import without_set_aside
 from etl_lib.sources.landing import LandingFile, collected, landing_files
-from etl_lib.tables.observed import records_read
+from etl_lib.tables.counting import records_read
 from etl_lib.tables.schemas import ETL_EVENTS
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.value_props.event_batch import SET_ASIDE, VALID, EventBatch, EventStage, count_events

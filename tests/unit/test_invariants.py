@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyspark.sql import SparkSession
 
-from etl_lib.tables.samples import Sampled
+from etl_lib.tables.counting import Sampled
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 from etl_lib.upkeep.invariants import Invariant, Subject
