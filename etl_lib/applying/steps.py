@@ -36,6 +36,7 @@ from etl_lib.tables.ledger import (
     DONE,
     FAILED,
     RunEntry,
+    RunManifest,
     planned_versions,
     rows_after,
     rows_at,
@@ -43,7 +44,6 @@ from etl_lib.tables.ledger import (
     write_run,
 )
 from etl_lib.tables.open_runs import all_closed, read_manifest, unfinished
-from etl_lib.tables.run_manifest import RunManifest
 from etl_lib.tables.schemas import DIMENSIONS, ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
 
 log = structlog.get_logger(__name__)
@@ -156,7 +156,7 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
     with step("ledger"):
         before = manifest.versions
         # Of a run that was cut off nobody knows any more into which tables it wrote.
-        written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.commits]
+        written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.written]
         after = {**before, **warehouse.versions(written)}
         rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
         metrics.tell_input(batch_metrics(batch, rows), manifest)

@@ -21,7 +21,7 @@ from etl_lib.process.concurrently import concurrently
 from etl_lib.run.metrics import Drift
 from etl_lib.settings.config import Settings
 from etl_lib.tables.counting import Sampled, in_buckets, sampled
-from etl_lib.tables.run_manifest import LoadedFile
+from etl_lib.tables.ledger import LoadedFile
 from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
 
 _SETTLED = (*APPLIED, "unchanged")

@@ -11,7 +11,7 @@ from etl_lib.deciding.counts import Batch, Counted, DatasetCounts, drift_of
 from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.run.report import drift_told
 from etl_lib.run.run import Run
-from etl_lib.tables.run_manifest import RunManifest
+from etl_lib.tables.ledger import RunManifest
 
 log = structlog.get_logger(__name__)
 

@@ -18,7 +18,7 @@ from pyspark.sql.types import DataType
 
 from etl_lib.deciding.outcomes import APPLIED
 from etl_lib.sources.landing import LandingFile
-from etl_lib.tables.run_manifest import RunManifest
+from etl_lib.tables.ledger import RunManifest
 from etl_lib.tables.schemas import ETL_STAGE, Table
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 
-from etl_lib.tables.run_manifest import RunManifest, SetAside
+from etl_lib.tables.ledger import RunManifest, SetAside
 
 Counts = Mapping[str, int]
 Drift = Mapping[str, Mapping[str, Counts]]

@@ -22,8 +22,7 @@ from etl_lib.process.lock import local_folder
 from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.run.run import Run
 from etl_lib.sources.landing import LandingFile, read_text, vanished_file
-from etl_lib.tables.ledger import set_aside_files
-from etl_lib.tables.run_manifest import SetAside
+from etl_lib.tables.ledger import SetAside, set_aside_files
 
 log = structlog.get_logger(__name__)
 

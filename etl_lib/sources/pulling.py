@@ -20,8 +20,8 @@ from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.jdbc import Checkpoint, land_changes
 from etl_lib.sources.jdbc_database import Database
 from etl_lib.sources.pull_folder import Pull
-from etl_lib.tables.ledger import append_values
 from etl_lib.tables.schemas import ETL_PULLS
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 COMPLETE = "complete"
@@ -114,7 +114,7 @@ def _enter(run: Run, dataset: str, pulled: Pulled) -> None:
         manifest.started_at,
         manifest.ended_at or datetime.now(UTC),
     )
-    append_values(run.warehouse, ETL_PULLS, [row])
+    run.warehouse.append(ETL_PULLS, values_frame(run.spark, [row], ETL_PULLS.columns))
 
 
 def _told(pull: Pull) -> PullMetrics:

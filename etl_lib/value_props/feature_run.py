@@ -19,8 +19,7 @@ from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
 from etl_lib.settings.rules import Rule
 from etl_lib.sources.intake import not_loaded
-from etl_lib.tables.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, tables_left, write_run
-from etl_lib.tables.run_manifest import LoadedFile
+from etl_lib.tables.ledger import DONE, FAILED, PLANNED, LoadedFile, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, publish_file, replace_weeks, written_weeks
 from etl_lib.value_props.event_batch import EventBatch, FileCounts, count_duplicates

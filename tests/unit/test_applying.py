@@ -28,9 +28,8 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Inputs, Quality, Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
+from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, RunManifest, write_run
 from etl_lib.tables.open_runs import unfinished
-from etl_lib.tables.run_manifest import RunManifest
 from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_PRODUCT,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 from pyspark.sql import SparkSession
@@ -63,3 +63,11 @@ def test_rows_are_values_in_the_plan(spark: SparkSession) -> None:
     plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]
     assert "LocalTableScan" in plan
     assert "RDD" not in plan
+
+
+def test_times_are_given_with_their_zone_or_in_microseconds_and_no_column_is_required(spark: SparkSession) -> None:
+    columns = "a TIMESTAMP NOT NULL, b TIMESTAMP, c TIMESTAMP NOT NULL, d ARRAY<STRUCT<at: TIMESTAMP>>"
+    at, micros = datetime(2024, 5, 1, 2, 0, 0, 1, tzinfo=timezone(timedelta(hours=2))), 1_714_521_600_000_001
+    rows = values_frame(spark, [(at, micros + 1, None, [{"at": micros + 2}])], columns)
+    found = rows.selectExpr("unix_micros(a)", "unix_micros(b)", "unix_micros(c)", "unix_micros(d[0].at)").collect()
+    assert [tuple(row) for row in found] == [(micros, micros + 1, None, micros + 2)]
