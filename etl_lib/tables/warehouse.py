@@ -156,10 +156,6 @@ class Warehouse:
         """Put `rows` in the place of those for which `where` holds, in one commit."""
         self.commit(table, lambda: rows.writeTo(self.name(table)).overwrite(where))
 
-    def remove(self, table: Table, where: Column) -> None:
-        """Remove the rows for which `where` holds, in one commit."""
-        self.overwrite(table, self.read(table).limit(0), where)
-
     def commit(self, table: Table, write: Callable[[], Answer]) -> Answer:
         """Do a write that makes one commit to a table, and give what it gave.
 
