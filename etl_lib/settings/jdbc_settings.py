@@ -1,4 +1,4 @@
-"""The settings of the database source."""
+"""The settings of databases that are reached through JDBC, and of the source among them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PRODUCT_MEMBERS = ("sku", "name", "category", "price")
 ITEM_MEMBERS = ("sku", "qty", "price")
 
 _TABLE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*){0,2}")
-_LOOPBACK = re.compile(r"//(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)")
+_LOOPBACK = re.compile(r"//(localhost|127\.0\.0\.1|\[::1\])(:\d+)?(/|$)", re.IGNORECASE)
 
 
 def _jdbc(url: str) -> str:
@@ -72,40 +72,47 @@ class JdbcOrders(JdbcTable):
     items: JdbcItems
 
 
-class JdbcSource(Section):
-    """A database that Spark reads through JDBC, in parallel, and only what changed since the last pull."""
+class JdbcDatabase(Section):
+    """A database that Spark reads or writes through JDBC, by several connections."""
 
     url: Annotated[BareUrl, AfterValidator(_jdbc)]
     """`jdbc:postgresql://host:5432/shop`: without credentials."""
     user: str
     password: Secret
-    driver: str = "org.postgresql.Driver"
-    orders: JdbcOrders
-    users: JdbcTable | None = None
-    products: JdbcTable | None = None
     partitions: Annotated[int, Field(ge=1)] = 4
-    """How many connections read a table at the same time, each a stretch of `changed_at`."""
-    fetch_size: Annotated[int, Field(ge=1)] = 10_000
-    """Rows that a connection brings at a time: what one task holds of the database's answer."""
-    overlap_s: Annotated[float, Field(ge=0)] = 300
-    """Read again from so many seconds before the checkpoint: a transaction may commit late what it wrote early. The
-    checkpoint's own second is always read again."""
+    """How many connections read (a table, each a stretch of `changed_at`) or write at the same time."""
     ca_file: Location | None = None
     """The certificates (PEM) of a private certificate authority, for a PostgreSQL."""
     allow_plain: bool = False
-    """Allow a connection without TLS to other machines, where everybody on the way can read orders and password."""
+    """Allow a connection without TLS to other machines, where everybody on the way can read rows and password."""
 
     @property
     def needs_tls(self) -> bool:
         """Whether the connection must be encrypted, with a certificate that is checked."""
         return not self.allow_plain and not _LOOPBACK.search(self.url)
 
+    @property
+    def tls_options(self) -> dict[str, str]:
+        """The options of PostgreSQL's driver for it: the certificate is checked by `ca_file`, or by Java's own list.
 
-def verified_tls(ca_file: str | None) -> dict[str, str]:
-    """Options of PostgreSQL's driver that encrypt, and check the certificate: by `ca_file`, or else by Java's own list.
+        Without either the driver looks for a file in the user's home.
+        """
+        if not self.needs_tls:
+            return {}
+        if self.ca_file is not None:
+            return {"sslmode": "verify-full", "sslrootcert": self.ca_file}
+        return {"sslmode": "verify-full", "sslfactory": "org.postgresql.ssl.DefaultJavaSSLFactory"}
 
-    Without either the driver looks for a file in the user's home.
-    """
-    if ca_file is not None:
-        return {"sslmode": "verify-full", "sslrootcert": ca_file}
-    return {"sslmode": "verify-full", "sslfactory": "org.postgresql.ssl.DefaultJavaSSLFactory"}
+
+class JdbcSource(JdbcDatabase):
+    """A database of which only what changed since the last pull is read."""
+
+    driver: str = "org.postgresql.Driver"
+    orders: JdbcOrders
+    users: JdbcTable | None = None
+    products: JdbcTable | None = None
+    fetch_size: Annotated[int, Field(ge=1)] = 10_000
+    """Rows that a connection brings at a time: what one task holds of the database's answer."""
+    overlap_s: Annotated[float, Field(ge=0)] = 300
+    """Read again from so many seconds before the checkpoint: a transaction may commit late what it wrote early. The
+    checkpoint's own second is always read again."""

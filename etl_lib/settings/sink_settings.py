@@ -9,12 +9,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from etl_lib.process.secrets import HIDDEN, BareUrl, Secret
+from etl_lib.process.secrets import HIDDEN, BareUrl
+from etl_lib.settings.jdbc_settings import JdbcDatabase
 from etl_lib.settings.strict_model import Location, Section
 
 SinkName = Literal["parquet", "postgres", "redshift"]
 
-_LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 _S3 = re.compile(r"s3a?://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
 
 
@@ -42,34 +42,21 @@ class ParquetSettings(Section):
     """The folder for the files of all tables."""
 
 
-class PostgresSettings(Section):
+class PostgresSettings(JdbcDatabase):
     """A schema in a PostgreSQL."""
 
     url: Annotated[BareUrl, AfterValidator(_postgresql)]
-    """`jdbc:postgresql://host:5432/shop`: without credentials."""
-    user: str
-    password: Secret
+    """`jdbc:postgresql://host:5432/shop`: without credentials and parameters."""
     schema_name: SchemaName = "sales"
     """The schema that the tables are published into; it is made if there is none."""
-    partitions: Annotated[int, Field(ge=1)] = 4
-    """How many connections write at the same time."""
     batch_size: Annotated[int, Field(ge=1)] = 10_000
     """Rows that a connection sends at a time."""
-    ca_file: Location | None = None
-    """The certificates (PEM) of a private certificate authority."""
-    allow_plain: bool = False
-    """Allow a connection without TLS to other machines, where everybody on the way can read rows and password."""
 
     @property
     def server(self) -> tuple[str, int, str]:
         """Host, port and database."""
         parts = urlsplit(self.url.removeprefix("jdbc:"))
         return str(parts.hostname), parts.port or 5432, parts.path.removeprefix("/")
-
-    @property
-    def needs_tls(self) -> bool:
-        """Whether the connection must be encrypted, with a certificate that is checked."""
-        return not self.allow_plain and self.server[0] not in _LOOPBACK
 
 
 class RedshiftSettings(Section):

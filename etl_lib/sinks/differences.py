@@ -12,8 +12,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.process.spark_errors import is_missing_version
-from etl_lib.sinks.changes import Change
 from etl_lib.sinks.relations import RELATIONS, Relation
+from etl_lib.sinks.sink import Change
 from etl_lib.tables.schemas import DIM_ORDER, FACT_SALES, SALES_TABLES
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
@@ -24,11 +24,6 @@ MOST_KEYS = 100_000
 _OF_AN_ORDER = ("order_id", "order_date", "version_at", "content_hash", "source_modified_at", "run_id")
 """A header is written by the run that wrote its order's lines: where none of these differs, no line does."""
 _TABLES = {table.name: table for table in SALES_TABLES}
-_BY_NAME = {relation.name: relation for relation in RELATIONS}
-
-
-class _OtherColumnsError(Exception):
-    """A table had other columns before."""
 
 
 def everything(warehouse: Warehouse, versions: Mapping[str, int]) -> dict[str, Change]:
@@ -43,60 +38,50 @@ def changes_between(
 
     Rows are compared with rows: what was changed and changed back is no change, and going back to a version is one.
     """
-    compared = [each for each in RELATIONS if each.name != FACT_SALES.name]
+    changes: dict[str, Change] = {}
     try:
-        found = {each.name: _change(warehouse, each, before, now, most_keys) for each in compared}
-    except _OtherColumnsError:
-        return None
+        for relation in RELATIONS:
+            snapshot = _snapshot(warehouse, relation, now)
+            if before[relation.name] == now[relation.name]:
+                changes[relation.name] = Change(relation, snapshot, _local(relation, snapshot, ()), frozenset(), 0)
+            elif relation.name == FACT_SALES.name:
+                # The lines of the orders whose headers differ, which come first: never read at two versions.
+                changes[relation.name] = replace(changes[DIM_ORDER.name], relation=relation, snapshot=snapshot)
+            else:
+                earlier = warehouse.read(_TABLES[relation.name], before)
+                change = _change(relation, earlier, snapshot, most_keys)
+                if change is None:
+                    return None
+                changes[relation.name] = change
     except Exception as error:
         if is_missing_version(error):
             return None
         raise
-    found[FACT_SALES.name] = _lines(warehouse, found[DIM_ORDER.name], before, now)
-    return {each.name: found[each.name] for each in RELATIONS}
+    return changes
 
 
-def _lines(warehouse: Warehouse, headers: Change, before: Mapping[str, int], now: Mapping[str, int]) -> Change:
-    """The lines of the orders whose headers differ: never read at two versions."""
-    lines = _BY_NAME[FACT_SALES.name]
-    snapshot = _snapshot(warehouse, lines, now)
-    if before[lines.name] == now[lines.name]:
-        return _unchanged(lines, snapshot)
-    return replace(headers, relation=lines, snapshot=snapshot)
-
-
-def _change(
-    warehouse: Warehouse, relation: Relation, before: Mapping[str, int], now: Mapping[str, int], most_keys: int
-) -> Change:
-    snapshot = _snapshot(warehouse, relation, now)
-    if before[relation.name] == now[relation.name]:
-        return _unchanged(relation, snapshot)
+def _change(relation: Relation, earlier: DataFrame, snapshot: DataFrame, most_keys: int) -> Change | None:
     columns = _OF_AN_ORDER if relation.name == DIM_ORDER.name else relation.column_names
-    earlier = warehouse.read(_TABLES[relation.name], before)
     if not set(columns) <= set(earlier.columns):
-        raise _OtherColumnsError
+        return None
     has_days = "order_date" in columns
     wanted = dict.fromkeys([relation.group, *(["order_date"] if has_days else [])])
     differing = _differing_rows(earlier.select(*columns), snapshot.select(*columns)).select(*wanted).distinct()
-    found = differing.limit(most_keys + 1).collect()
-    if len(found) <= most_keys:
-        values = {row[relation.group] for row in found}
+    rows = differing.limit(most_keys + 1).collect()
+    if len(rows) <= most_keys:
+        values = {row[relation.group] for row in rows}
         keys, groups = _local(relation, snapshot, values), len(values)
     else:
         keys = differing.select(relation.group).distinct()
         groups = keys.count()
-        found = differing.select("order_date").distinct().collect() if has_days else found
+        rows = differing.select("order_date").distinct().collect() if has_days else rows
     # A relation without days is written as a whole as soon as one row of it differs.
-    dates = frozenset(row["order_date"] for row in found) if has_days or not found else None
+    dates = frozenset(row["order_date"] for row in rows) if has_days or not rows else None
     return Change(relation, snapshot, keys, dates, groups)
 
 
 def _snapshot(warehouse: Warehouse, relation: Relation, versions: Mapping[str, int]) -> DataFrame:
     return warehouse.read(_TABLES[relation.name], versions).select(*relation.column_names)
-
-
-def _unchanged(relation: Relation, snapshot: DataFrame) -> Change:
-    return Change(relation, snapshot, _local(relation, snapshot, ()), frozenset(), 0)
 
 
 def _differing_rows(before: DataFrame, now: DataFrame) -> DataFrame:

@@ -12,14 +12,16 @@ import structlog
 from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
-from etl_lib.process.errors import LakehouseError
+from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.redaction import redacted
+from etl_lib.process.secrets import reveal
 from etl_lib.run.metrics import ChangeMetrics, PublishMetrics
 from etl_lib.run.run import Run, step
-from etl_lib.sinks.changes import Change, Changes, Shown, Sink
+from etl_lib.settings.config import Settings
+from etl_lib.settings.sink_settings import SinkName, SinkSettings
 from etl_lib.sinks.differences import changes_between, everything
 from etl_lib.sinks.reconciliation import Books
-from etl_lib.sinks.relations import SinkError
+from etl_lib.sinks.sink import Change, Changes, Shown, Sink, SinkError
 from etl_lib.tables.ledger import FAILED, consistent_versions
 from etl_lib.tables.publishes import COMPLETE, DIFFERS, Publish, publish_of
 from etl_lib.tables.schemas import ETL_PUBLISHES, ETL_RUNS, SALES_TABLES, Table
@@ -29,8 +31,8 @@ from etl_lib.tables.warehouse import Warehouse
 log = structlog.get_logger(__name__)
 
 PLANNED, NOTHING_NEW = "planned", "nothing new"
-TOLD_DIFFERENCES = 5
-"""How many differences between a sink and the tables are told."""
+LISTED_DIFFERENCES = 5
+"""How many differences between a sink and the tables a message lists."""
 
 _AGAIN = "not everything was published; the tables are as they should be, and jobs/publish.py tries again"
 
@@ -39,12 +41,46 @@ class ReconciliationError(SinkError):
     """A sink does not show what the tables say; its next publish brings everything."""
 
 
+def chosen_sinks(settings: Settings, names: Sequence[str]) -> list[SinkName]:
+    """The configured sinks, or those of them that are named; ConfigError for another name, or when there are none."""
+    configured = settings.sinks
+    if not configured:
+        raise ConfigError("sinks: none is configured; name some of parquet, postgres and redshift")
+    if unknown := [name for name in names if name not in configured]:
+        raise ConfigError(f"--sink {unknown[0]}: not among the configured sinks ({', '.join(configured)})")
+    return [name for name in configured if not names or name in names]
+
+
+def open_sinks(settings: Settings, names: Sequence[SinkName]) -> list[Sink]:
+    """These sinks; nothing is asked of them yet. ConfigError, or SecretError, for what can be told before that."""
+    return [_open(settings.publish, name) for name in names]
+
+
+def _open(settings: SinkSettings, name: SinkName) -> Sink:
+    """A sink; its module is imported only here, as each has needs of its own."""
+    if name == "parquet" and settings.parquet:
+        from etl_lib.sinks.parquet.sink import ParquetSink  # noqa: PLC0415
+
+        return ParquetSink(settings.parquet)
+    if name == "postgres" and settings.postgres:
+        from etl_lib.sinks.sql.postgres import PostgresSink  # noqa: PLC0415
+
+        return PostgresSink(settings.postgres, reveal)
+    if name == "redshift" and settings.redshift:
+        from etl_lib.sinks.sql.redshift import RedshiftSink  # noqa: PLC0415
+
+        return RedshiftSink(settings.redshift)
+    raise ConfigError(f"publish.{name}: missing")
+
+
 def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) -> None:
     """Publish the tables, as the last complete run left them, to each sink; with --plan only tell what would go there.
 
     A sink that fails does not keep the others waiting. SinkError names all that failed, at the end.
     """
-    versions = _versions(run.warehouse)
+    if not run.warehouse.present([ETL_RUNS]):
+        raise LakehouseError(f"{run.warehouse.location} has no table {ETL_RUNS.name}: is `warehouse` the right place?")
+    versions = consistent_versions(run.warehouse, SALES_TABLES)
     if not versions:
         log.info("nothing to publish: no run has been completed yet")
         return
@@ -53,27 +89,18 @@ def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) ->
     books = Books(run.warehouse, versions)
     failed = {}
     for sink in sinks:
-        run.metrics.publishes[sink.name] = told = PublishMetrics(sink.address)
+        run.metrics.publishes[sink.name] = metrics = PublishMetrics(sink.address)
+        now = datetime.now(UTC)
+        publish = Publish(f"{now:%Y%m%dT%H%M%S}Z-{token_hex(3)}", None, versions, now)
         try:
-            _Publishing(run, sink, _new_publish(versions), books, told).carry_out(is_full=is_full)
+            _Publishing(run, sink, publish, books, metrics).carry_out(is_full=is_full)
         except Exception as error:
             is_expected = isinstance(error, LakehouseError)
-            told.message = redacted(str(error) if is_expected else f"{type(error).__name__}: {error}")
+            metrics.message = redacted(str(error) if is_expected else f"{type(error).__name__}: {error}")
             failed[sink.name] = error
-            log.warning("a sink failed", sink=sink.name, reason=told.message)
+            log.warning("a sink failed", sink=sink.name, reason=metrics.message)
     if failed:
         raise _all_of(failed, run)
-
-
-def _versions(warehouse: Warehouse) -> dict[str, int]:
-    if not warehouse.present([ETL_RUNS]):
-        raise LakehouseError(f"{warehouse.location} has no table {ETL_RUNS.name}: is `warehouse` the right place?")
-    return consistent_versions(warehouse, SALES_TABLES)
-
-
-def _new_publish(versions: Mapping[str, int]) -> Publish:
-    now = datetime.now(UTC)
-    return Publish(f"{now:%Y%m%dT%H%M%S}Z-{token_hex(3)}", None, versions, now)
 
 
 def _all_of(failed: Mapping[str, Exception], run: Run) -> Exception:
@@ -91,77 +118,74 @@ def _all_of(failed: Mapping[str, Exception], run: Run) -> Exception:
 
 @dataclass
 class _Publishing:
-    """One publish to one sink; what it does is put into `told`, for the metrics."""
+    """One publish to one sink, which fills in its metrics."""
 
     run: Run
     sink: Sink
     publish: Publish
     books: Books
-    told: PublishMetrics
+    metrics: PublishMetrics
 
     def carry_out(self, *, is_full: bool) -> None:
         """Find out what the sink lacks and bring it there; a publish, also one that failed, is entered.
 
-        Nothing is entered where nothing is to be done or only planned.
+        Nothing is entered where nothing is to be done or only planned. ReconciliationError when the sink does not show
+        what the tables say.
         """
-        status, message = FAILED, None
+        metrics, is_planned, message = self.metrics, self.run.arguments.plan, None
+        metrics.status = FAILED  # until it has come to another end
         try:
             changes = self._changes(is_full=is_full)
-            if changes is None or self.run.arguments.plan:
-                self._tell_plan(changes)
-                return
-            self._bring(changes)
-            status = COMPLETE
+            if changes is None:
+                metrics.status, metrics.publish_id = NOTHING_NEW, self.publish.previous
+            elif is_planned:
+                metrics.rows = {name: change.rows.count() for name, change in changes.relations.items()}
+                metrics.status = PLANNED
+            else:
+                self._bring(changes)
+                metrics.status = COMPLETE
         except Exception as error:
-            status = DIFFERS if isinstance(error, ReconciliationError) else FAILED
+            if isinstance(error, ReconciliationError):
+                metrics.status = DIFFERS
             message = redacted(str(error))
             raise
         finally:
-            if not self.told.status:
-                self.told.status = status
-                if not self.run.arguments.plan:
-                    self._enter(status, message)
-
-    def _tell_plan(self, changes: Changes | None) -> None:
-        if changes is None:
-            self.told.status, self.told.publish_id = NOTHING_NEW, self.publish.previous
-        else:
-            self.told.rows = {name: change.rows.count() for name, change in changes.relations.items()}
-            self.told.status = PLANNED
+            if metrics.status != NOTHING_NEW and not is_planned:
+                self._enter(message)
 
     def _bring(self, changes: Changes) -> None:
-        self.told.publish_id = self.publish.publish_id
+        self.metrics.publish_id = self.publish.publish_id
         with step(f"publish_{self.sink.name}") as counts:
-            self.told.rows = dict(self.sink.publish(changes))
-            counts["rows"] = sum(self.told.rows.values())
-        self._reconcile()
-
-    def _reconcile(self) -> None:
-        """ReconciliationError when the sink does not show what the tables say."""
-        with step(f"reconcile_{self.sink.name}") as told:
+            self.metrics.rows = dict(self.sink.publish(changes))
+            counts["rows"] = sum(self.metrics.rows.values())
+        with step(f"reconcile_{self.sink.name}") as counts:
             differences = self.books.differences(self.sink)
-            told["differences"] = len(differences)
+            counts["differences"] = len(differences)
         if differences:
-            raise ReconciliationError(_told_differences(differences))
+            more = len(differences) - LISTED_DIFFERENCES
+            listed = "; ".join(differences[:LISTED_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
+            raise ReconciliationError(
+                f"what it shows differs from the tables; its next publish brings everything: {listed}"
+            )
 
     def _changes(self, *, is_full: bool) -> Changes | None:
         """What the sink lacks; None when it shows these very versions."""
-        shown = self.sink.shows()
+        warehouse, shown = self.run.warehouse, self.sink.shows()
         previous = None if shown is None else shown.publish_id
         self.publish = replace(self.publish, previous=previous)
-        reason = "it was asked for" if is_full else why_everything(self.run.warehouse, self.sink, shown)
+        reason = "it was asked for" if is_full else why_everything(warehouse, self.sink, shown)
         relations: Mapping[str, Change] | None = None
         if shown is not None and reason is None:
             if dict(shown.versions) == dict(self.publish.versions):
                 return None
             with step(f"compare_{self.sink.name}"):
-                relations = changes_between(self.run.warehouse, shown.versions, self.publish.versions)
+                relations = changes_between(warehouse, shown.versions, self.publish.versions)
             reason = None if relations else "the versions that it shows can no longer be read"
         if reason is not None:
             log.info("publishing everything", sink=self.sink.name, reason=reason)
         self.publish = replace(self.publish, is_full=relations is None)
-        changes = Changes(self.publish, relations or everything(self.run.warehouse, self.publish.versions))
-        self.told.changes = ChangeMetrics(
+        changes = Changes(self.publish, relations or everything(warehouse, self.publish.versions))
+        self.metrics.changes = ChangeMetrics(
             is_full=self.publish.is_full,
             reason=reason,
             previous=previous,
@@ -171,30 +195,24 @@ class _Publishing:
         )
         return changes
 
-    def _enter(self, status: str, message: str | None) -> None:
+    def _enter(self, message: str | None) -> None:
         publish = self.publish
         row = (
             publish.publish_id,
             self.run.run_id,
             self.sink.name,
             self.sink.address,
-            status,
+            self.metrics.status,
             publish.is_full,
             publish.previous,
             dict(publish.versions),
-            dict(self.told.changes.groups if self.told.changes else {}),
-            dict(self.told.rows or {}),
+            dict(self.metrics.changes.groups if self.metrics.changes else {}),
+            dict(self.metrics.rows or {}),
             message,
             publish.published_at,
             datetime.now(UTC),
         )
         self.run.warehouse.append(ETL_PUBLISHES, values_frame(self.run.spark, [row], ETL_PUBLISHES.columns))
-
-
-def _told_differences(differences: Sequence[str]) -> str:
-    more = len(differences) - TOLD_DIFFERENCES
-    listed = "; ".join(differences[:TOLD_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
-    return f"what it shows differs from the tables; its next publish brings everything: {listed}"
 
 
 def why_everything(warehouse: Warehouse, sink: Sink, shown: Shown | None) -> str | None:
@@ -225,5 +243,5 @@ def _made_since(warehouse: Warehouse, micros: int) -> list[str]:
         detail = warehouse.spark.sql(f"DESCRIBE DETAIL {warehouse.name(table)}")
         return int(detail.select(F.unix_micros("createdAt")).collect()[0][0])
 
-    found = concurrently(**{table.name: partial(made, table) for table in SALES_TABLES})
-    return [name for name, at in found.items() if at > micros]
+    moments = concurrently(**{table.name: partial(made, table) for table in SALES_TABLES})
+    return [name for name, at in moments.items() if at > micros]

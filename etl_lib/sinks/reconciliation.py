@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Any
+from functools import cached_property
 
 from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
-from etl_lib.sinks.changes import Sink
 from etl_lib.sinks.relations import RELATIONS
+from etl_lib.sinks.sink import Sink
 from etl_lib.tables.schemas import FACT_SALES, SALES_TABLES
 from etl_lib.tables.warehouse import Warehouse
 
@@ -27,35 +27,24 @@ class Books:
         """Nothing is asked yet."""
         self._warehouse = warehouse
         self._versions = versions
-        self._found: tuple[Mapping[str, int], Sums] | None = None
 
     def differences(self, sink: Sink) -> list[str]:
         """Where the sink says something else, a sentence each; none when it shows what the tables say."""
-        rows, sums = self._tables_say()
+        rows, sums = self._rows_and_sums
         return [*row_differences(rows, sink.row_counts()), *sum_differences(sums, sums_of(sink.sales_sums()))]
 
-    def _tables_say(self) -> tuple[Mapping[str, int], Sums]:
-        if self._found is None:
-            counts = concurrently(sums=self._sum, **{one.name: self._counting(one.name) for one in RELATIONS})
-            sums = counts.pop("sums")
-            self._found = counts, sums
-        return self._found
-
-    def _counting(self, name: str) -> Any:
-        table = next(table for table in SALES_TABLES if table.name == name)
-        return lambda: self._warehouse.read(table, self._versions).count()
-
-    def _sum(self) -> Sums:
-        lines = self._warehouse.read(FACT_SALES, self._versions)
-        return sums_of(
-            lines.groupBy("order_date", "currency")
+    @cached_property
+    def _rows_and_sums(self) -> tuple[Mapping[str, int], Sums]:
+        tables = {table.name: self._warehouse.read(table, self._versions) for table in SALES_TABLES}
+        sums = (
+            tables[FACT_SALES.name]
+            .groupBy("order_date", "currency")
             .agg(
-                F.count("*").alias("row_count"),
-                F.sum(F.col("qty").cast("bigint")).alias("units"),
-                F.sum("line_amount").alias("line_amount"),
+                F.count("*").alias("row_count"), F.sum("qty").alias("units"), F.sum("line_amount").alias("line_amount")
             )
-            .collect()
         )
+        answers = concurrently(sums=sums.collect, **{each.name: tables[each.name].count for each in RELATIONS})
+        return {each.name: answers[each.name] for each in RELATIONS}, sums_of(answers["sums"])
 
 
 def sums_of(rows: Iterable[tuple[object, ...]]) -> Sums:
@@ -81,18 +70,19 @@ def row_differences(tables: Mapping[str, int], sink: Mapping[str, int]) -> list[
 
 def sum_differences(tables: Sums, sink: Sums) -> list[str]:
     """The days and currencies of which a sink has other sums, a sentence each with both numbers."""
-    found = []
+    differences = []
     for day, currency in sorted(tables.keys() | sink.keys(), key=lambda each: (each[0], each[1] or "")):
         has, shows = (side.get((day, currency), (0, 0, Decimal(0))) for side in (tables, sink))
-        told = [
-            f"{measure} {_told(ours)}, the sink {_told(theirs)}"
+        unequal = [
+            f"{measure} {_number(ours)}, the sink {_number(theirs)}"
             for measure, ours, theirs in zip(MEASURES, has, shows, strict=True)
             if ours != theirs
         ]
-        if told:
-            found.append(f"{FACT_SALES.name} on {day} in {currency or 'no currency'}: the table has {'; '.join(told)}")
-    return found
+        if unequal:
+            where = f"{FACT_SALES.name} on {day} in {currency or 'no currency'}"
+            differences.append(f"{where}: the table has {'; '.join(unequal)}")
+    return differences
 
 
-def _told(number: int | Decimal | None) -> str:
+def _number(number: int | Decimal | None) -> str:
     return "none" if number is None else f"{number:,}"

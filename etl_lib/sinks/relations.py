@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from etl_lib.process.errors import LakehouseError, SchemaError
+from etl_lib.process.errors import SchemaError
 from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, Table
 
-_COLUMN = re.compile(r"(?P<name>\w+)\s+(?P<type>[A-Z]+(?:\(\d+,\d+\))?)(?P<required>\s+NOT NULL)?")
-_BETWEEN_COLUMNS = re.compile(r",(?![^(]*\))")
-
-
-class SinkError(LakehouseError):
-    """A sink could not do its part; what it shows is still what its last publish left."""
-
-
-class PublishRefusedError(SinkError):
-    """What is staged does not follow on what the sink shows: nothing was changed."""
+_FLAT_TYPES = {"STRING", "INT", "BIGINT", "BOOLEAN", "DATE", "TIMESTAMP", "DECIMAL"}
 
 
 @dataclass(frozen=True)
@@ -27,17 +18,8 @@ class Column:
     name: str
     type: str
     is_required: bool
-    is_empty_null: bool = False
+    is_empty_null: bool
     """Whether an empty text is published as NULL, because it refers to nothing."""
-
-
-@dataclass(frozen=True)
-class ForeignKey:
-    """A column that holds a key of another relation."""
-
-    column: str
-    relation: str
-    referenced: str
 
 
 @dataclass(frozen=True)
@@ -49,8 +31,9 @@ class Relation:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     group: str
-    foreign_keys: tuple[ForeignKey, ...] = ()
-    indexes: tuple[str, ...] = ()
+    foreign_keys: Mapping[str, str]
+    """The relations of which a column holds the key, by column; it has its name there, too."""
+    indexes: tuple[str, ...]
     """Columns that analysts search by and that do not lead the primary key."""
 
     @property
@@ -64,36 +47,35 @@ class Relation:
         return next(column for column in self.columns if column.name == self.group)
 
 
-def relation(
-    table: Table, *, group: str, foreign_keys: tuple[ForeignKey, ...] = (), indexes: tuple[str, ...] = ()
+def as_relation(
+    table: Table, *, group: str, foreign_keys: Mapping[str, str] | None = None, indexes: tuple[str, ...] = ()
 ) -> Relation:
     """A declared table with flat columns as a relation. SchemaError for a column that no relation can have."""
     columns = []
-    for text in _BETWEEN_COLUMNS.split(table.columns):
-        found = _COLUMN.fullmatch(text.strip())
-        if found is None:
-            raise SchemaError(f"{table.name}: the column {text.strip()!r} cannot be published; only flat types can")
-        is_required = found["required"] is not None
-        is_reference = found["name"] == "user_id" and not is_required
-        columns.append(Column(found["name"], found["type"], is_required, is_empty_null=is_reference))
-    return Relation(table.name, table.grain, tuple(columns), table.key, group, foreign_keys, indexes)
+    for text in " ".join(table.columns.split()).split(", "):
+        name, kind, constraint = (*text.split(" ", 2), "", "")[:3]
+        if kind.partition("(")[0] not in _FLAT_TYPES or constraint not in ("", "NOT NULL"):
+            raise SchemaError(f"{table.name}: the column {text!r} cannot be published; only flat types can")
+        is_required = constraint == "NOT NULL"
+        columns.append(Column(name, kind, is_required, is_empty_null=name == "user_id" and not is_required))
+    return Relation(table.name, table.grain, tuple(columns), table.key, group, foreign_keys or {}, indexes)
 
 
 RELATIONS = (
-    relation(DIM_USER, group="user_id"),
-    relation(DIM_PRODUCT, group="sku"),
-    relation(
+    as_relation(DIM_USER, group="user_id"),
+    as_relation(DIM_PRODUCT, group="sku"),
+    as_relation(
         DIM_ORDER,
         group="order_id",
-        foreign_keys=(ForeignKey("user_id", "dim_user", "user_id"),),
+        foreign_keys={"user_id": "dim_user"},
         indexes=("order_date", "user_id"),
     ),
-    relation(
+    as_relation(
         FACT_SALES,
         group="order_id",
-        foreign_keys=(ForeignKey("order_id", "dim_order", "order_id"), ForeignKey("sku", "dim_product", "sku")),
+        foreign_keys={"order_id": "dim_order", "sku": "dim_product"},
         indexes=("order_date", "user_id", "sku"),
     ),
-    relation(DAILY_SALES, group="order_date"),
+    as_relation(DAILY_SALES, group="order_date"),
 )
 """All published tables; what is referred to comes before what refers to it."""

@@ -18,7 +18,7 @@ from pyspark.sql.types import (
 )
 
 from etl_lib.process.errors import LakehouseError
-from etl_lib.settings.jdbc_settings import JdbcItems, JdbcSource, JdbcTable, verified_tls
+from etl_lib.settings.jdbc_settings import JdbcItems, JdbcSource, JdbcTable
 from etl_lib.sources.sql_texts import SESSION_STATEMENTS, sql_text
 
 _REASON = re.compile(r"(?:SQL\w*|ClassNotFound)Exception: (.+)")
@@ -65,8 +65,8 @@ class Database:
         }
         if self.name in SESSION_STATEMENTS:
             self.options["sessionInitStatement"] = SESSION_STATEMENTS[self.name]
-        if self.name == "postgresql" and settings.needs_tls:
-            self.options |= verified_tls(settings.ca_file)
+        if self.name == "postgresql":
+            self.options |= settings.tls_options
 
     def address(self, dataset: str) -> str:
         """The table of a dataset and where it is; without credentials, as the URL has none."""

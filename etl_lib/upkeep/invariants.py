@@ -14,6 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.applying.daily_sales import daily_sales
+from etl_lib.reading.datasets import DATASETS, EVENTS
 from etl_lib.tables.counting import Sampled, sample
 from etl_lib.tables.ledger import APPLYING, DONE
 from etl_lib.tables.open_runs import unfinished
@@ -32,10 +33,6 @@ from etl_lib.tables.schemas import (
 )
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
-
-_EVENTS = ("prints", "taps", "pays")
-_COUNTED = ("orders", "users", "products", *_EVENTS)
-"""The datasets whose records the metrics of a run count."""
 
 
 @dataclass(frozen=True)
@@ -181,14 +178,14 @@ def _in_metrics(path: str) -> Column:
 
 def runs_as_counted(warehouse: Warehouse) -> DataFrame:
     """Every complete run that read records: `outcomes`, and `input`, the records that its metrics say were read."""
-    events = reduce(Column.__add__, (_in_metrics(f"input_{dataset}") for dataset in _EVENTS))
+    events = reduce(Column.__add__, (_in_metrics(f"input_{dataset}") for dataset in EVENTS))
     runs = warehouse.read(ETL_RUNS).where((F.col("status") == DONE) & (F.col("job") != "maintain"))
     return runs.select("run_id", "job", "outcomes", F.coalesce(_in_metrics("input_orders"), events).alias("input"))
 
 
 def files_of_runs(warehouse: Warehouse) -> DataFrame:
     """The files by run and dataset: `records`, `read` by that run as its metrics say, and its `status`."""
-    counts = [(F.lit(dataset), _in_metrics(f"datasets.{dataset}.records")) for dataset in _COUNTED]
+    counts = [(F.lit(dataset), _in_metrics(f"datasets.{dataset}.records")) for dataset in DATASETS]
     read = F.create_map(*(column for pair in counts for column in pair))
     files = warehouse.read(ETL_RUNS).select("run_id", "status", read.alias("read"), F.explode("files").alias("file"))
     by = ("run_id", "status", "file.dataset", F.col("read")[F.col("file.dataset")].alias("read"))
@@ -276,3 +273,6 @@ SUBJECTS = (
         ),
     ),
 )
+
+MEANINGS = {invariant.name: invariant.says for subject in SUBJECTS for invariant in subject.invariants}
+"""What each invariant says, by its name."""

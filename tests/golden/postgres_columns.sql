@@ -1,5 +1,4 @@
 -- read the columns of the published tables
--- parameters: ["shop", "dim_user", "dim_product", "dim_order", "fact_sales", "daily_sales", "publish_state"]
 SELECT t.relname, c.attname, format_type(c.atttypid, c.atttypmod), c.attnotnull, EXISTS (
   SELECT 1 FROM pg_catalog.pg_index AS i
   WHERE i.indrelid = t.oid AND i.indisprimary AND c.attnum = ANY (i.indkey)
@@ -7,6 +6,6 @@ SELECT t.relname, c.attname, format_type(c.atttypid, c.atttypmod), c.attnotnull,
 FROM pg_catalog.pg_attribute AS c
 JOIN pg_catalog.pg_class AS t ON t.oid = c.attrelid
 JOIN pg_catalog.pg_namespace AS n ON n.oid = t.relnamespace
-WHERE n.nspname = %s AND t.relname IN (%s, %s, %s, %s, %s, %s)
+WHERE n.nspname = 'shop' AND t.relname IN ('dim_user', 'dim_product', 'dim_order', 'fact_sales', 'daily_sales', 'publish_state')
   AND c.attnum > 0 AND NOT c.attisdropped
 ORDER BY t.relname, c.attnum;

@@ -11,7 +11,7 @@ DROP TABLE IF EXISTS
   "shop"."stage_p2_daily_sales",
   "shop"."stage_p2_daily_sales_keys";
 
--- create the staging table for dim_user
+-- create the staging table "shop"."stage_p2_dim_user"
 CREATE UNLOGGED TABLE "shop"."stage_p2_dim_user" (
   "user_id" text NOT NULL,
   "email" text,
@@ -25,12 +25,12 @@ CREATE UNLOGGED TABLE "shop"."stage_p2_dim_user" (
   "run_id" text NOT NULL
 );
 
--- create the staging table for the changed keys of dim_user
+-- create the staging table "shop"."stage_p2_dim_user_keys"
 CREATE UNLOGGED TABLE "shop"."stage_p2_dim_user_keys" (
   "user_id" text NOT NULL
 );
 
--- create the staging table for dim_product
+-- create the staging table "shop"."stage_p2_dim_product"
 CREATE UNLOGGED TABLE "shop"."stage_p2_dim_product" (
   "sku" text NOT NULL,
   "name" text,
@@ -44,12 +44,12 @@ CREATE UNLOGGED TABLE "shop"."stage_p2_dim_product" (
   "run_id" text NOT NULL
 );
 
--- create the staging table for the changed keys of dim_product
+-- create the staging table "shop"."stage_p2_dim_product_keys"
 CREATE UNLOGGED TABLE "shop"."stage_p2_dim_product_keys" (
   "sku" text NOT NULL
 );
 
--- create the staging table for dim_order
+-- create the staging table "shop"."stage_p2_dim_order"
 CREATE UNLOGGED TABLE "shop"."stage_p2_dim_order" (
   "order_id" text NOT NULL,
   "order_date" date NOT NULL,
@@ -68,12 +68,12 @@ CREATE UNLOGGED TABLE "shop"."stage_p2_dim_order" (
   "run_id" text NOT NULL
 );
 
--- create the staging table for the changed keys of dim_order
+-- create the staging table "shop"."stage_p2_dim_order_keys"
 CREATE UNLOGGED TABLE "shop"."stage_p2_dim_order_keys" (
   "order_id" text NOT NULL
 );
 
--- create the staging table for fact_sales
+-- create the staging table "shop"."stage_p2_fact_sales"
 CREATE UNLOGGED TABLE "shop"."stage_p2_fact_sales" (
   "order_id" text NOT NULL,
   "line_no" integer NOT NULL,
@@ -89,12 +89,12 @@ CREATE UNLOGGED TABLE "shop"."stage_p2_fact_sales" (
   "run_id" text NOT NULL
 );
 
--- create the staging table for the changed keys of fact_sales
+-- create the staging table "shop"."stage_p2_fact_sales_keys"
 CREATE UNLOGGED TABLE "shop"."stage_p2_fact_sales_keys" (
   "order_id" text NOT NULL
 );
 
--- create the staging table for daily_sales
+-- create the staging table "shop"."stage_p2_daily_sales"
 CREATE UNLOGGED TABLE "shop"."stage_p2_daily_sales" (
   "order_date" date NOT NULL,
   "currency" text NOT NULL,
@@ -106,7 +106,7 @@ CREATE UNLOGGED TABLE "shop"."stage_p2_daily_sales" (
   "revenue" numeric(38,4) NOT NULL
 );
 
--- create the staging table for the changed keys of daily_sales
+-- create the staging table "shop"."stage_p2_daily_sales_keys"
 CREATE UNLOGGED TABLE "shop"."stage_p2_daily_sales_keys" (
   "order_date" date NOT NULL
 );

@@ -1,2 +1,3 @@
 -- read the state of the sink
-SELECT publish_id, CAST(versions AS text), published_at FROM "shop"."publish_state";
+SELECT "publish_id", CAST("versions" AS VARCHAR(65535))
+FROM "shop"."publish_state";

@@ -1,8 +1,9 @@
 -- load "shop"."stage_p2_dim_user"
 COPY "shop"."stage_p2_dim_user"
-FROM 's3://a-bucket/published/dim_user/part-'
+FROM 's3://a-bucket/p2/dim_user.manifest'
 IAM_ROLE 'arn:aws:iam::123456789012:role/load'
-FORMAT AS PARQUET;
+FORMAT AS PARQUET
+MANIFEST;
 
 -- load "shop"."stage_p2_dim_user"
 COPY "shop"."stage_p2_dim_user"
@@ -13,6 +14,7 @@ MANIFEST;
 
 -- load "shop"."stage_p2_dim_user"
 COPY "shop"."stage_p2_dim_user"
-FROM 's3://a-bucket/it''s/'
+FROM 's3://a-bucket/it''s.manifest'
 IAM_ROLE default
-FORMAT AS PARQUET;
+FORMAT AS PARQUET
+MANIFEST;

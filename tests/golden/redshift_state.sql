@@ -1,3 +1,3 @@
 -- read the state of the sink
-SELECT "publish_id", "versions", CAST("published_at" AS VARCHAR(64))
+SELECT "publish_id", CAST("versions" AS VARCHAR(65535))
 FROM "shop"."publish_state";

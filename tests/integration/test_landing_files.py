@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
+from etl_lib.commands import orders, value_props
 from etl_lib.deciding import staging
 from etl_lib.tables.schemas import DIM_ORDER, ETL_FILES, FACT_SALES, QUARANTINE
-from jobs import orders, value_props
 from tests.integration.test_orders_job import data_versions, order, outcomes
 from tests.job import FeatureJob, Job
 

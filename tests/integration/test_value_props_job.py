@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from bench.generate_events import generate
-from etl_lib.reading.event_records import DATASETS
+from etl_lib.reading.datasets import EVENTS as DATASETS
 from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
 from tests.feature_oracle import Features, Options, features
 from tests.feature_tables import (

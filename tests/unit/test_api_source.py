@@ -32,8 +32,7 @@ from structlog.testing import capture_logs
 from etl_lib.process.errors import ConfigError, LakehouseError, WarehouseBusyError
 from etl_lib.process.secrets import reveal
 from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.config_file import load_settings
-from etl_lib.settings.strict_model import Section
+from etl_lib.settings.strict_model import Section, load_settings
 from etl_lib.sources.api.answers import ApiError, CircuitOpenError
 from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.pull_folder import Pull, held, read_manifests

@@ -20,15 +20,14 @@ from pyspark.sql import SparkSession
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.session import NEEDED
 from etl_lib.settings.sink_settings import ParquetSettings
-from etl_lib.sinks.changes import Change, Changes, Shown
 from etl_lib.sinks.parquet import folder as parquet_folder
 from etl_lib.sinks.parquet import sink as parquet
 from etl_lib.sinks.parquet import staging as parquet_staging
-from etl_lib.sinks.parquet.folder import PublishedFolder
-from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, PublishedTable
+from etl_lib.sinks.parquet.folder import FolderManifest, PublishedFile, PublishedFolder, PublishedTable
 from etl_lib.sinks.parquet.sink import ParquetSink
-from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, Relation, SinkError
-from etl_lib.sinks.sales_wide import SALES_WIDE
+from etl_lib.sinks.parquet.staging import SALES_WIDE
+from etl_lib.sinks.relations import RELATIONS, Relation
+from etl_lib.sinks.sink import Change, Changes, PublishRefusedError, Shown, SinkError
 from etl_lib.tables.publishes import Publish
 from etl_lib.tables.schemas import SALES_TABLES
 from tests.aws import s3_bucket
@@ -373,7 +372,7 @@ def test_a_publish_that_does_not_follow_on_what_is_shown_is_refused(
     with pytest.raises(PublishRefusedError, match="follow on an empty sink"):
         shown.publish(changes(spark, None, AFTER, "p2", None))
 
-    with PublishedFolder(str(published), ()).held(), pytest.raises(PublishRefusedError, match="is under way"):
+    with PublishedFolder(str(published), ()).locked(), pytest.raises(PublishRefusedError, match="is under way"):
         shown.publish(changes(spark, BEFORE, AFTER, "p2", "p1"))
     assert ((published / "_manifest.json").read_bytes(), files(published)) == before
 
@@ -423,7 +422,7 @@ def test_on_s3_beside_the_files_of_each_table_is_a_manifest_for_copy(monkeypatch
         for key in (staged, *(f"lake/shop/{file.path}" for file in (kept, old))):
             bucket.put(key.removeprefix("lake/"), b"abc")
         folder.move_in({staged: new})
-        manifest = Manifest(
+        manifest = FolderManifest(
             publish_id="p2",
             previous=None,
             versions={},
@@ -431,9 +430,9 @@ def test_on_s3_beside_the_files_of_each_table_is_a_manifest_for_copy(monkeypatch
             written={},
             tables={"fact_sales": PublishedTable(columns=(), files=(new, kept))},
         )
-        found = folder.confirm(None, [new])
+        contents = folder.confirm(None, [new])
         folder.swap(manifest)
-        folder.settle(manifest, found)
+        folder.settle(manifest, contents)
         assert folder.manifest() == manifest
         copy_manifest = "shop/fact_sales/_copy_manifest.json"
         files = {f"shop/{file.path}" for file in (new, kept)}

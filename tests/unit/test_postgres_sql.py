@@ -18,17 +18,18 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import count
 from threading import Event
-from types import ModuleType
 from typing import Any
 
 import pytest
 from pg8000 import dbapi
 
 from etl_lib.process.errors import SchemaError
-from etl_lib.sinks.relations import RELATIONS, PublishRefusedError, SinkError
-from etl_lib.sinks.sql import postgres_sql, redshift_sql
-from etl_lib.sinks.sql.postgres_connection import check_columns, execute, query
-from etl_lib.sinks.sql.statements import Statement
+from etl_lib.sinks.relations import RELATIONS
+from etl_lib.sinks.sink import PublishRefusedError, SinkError
+from etl_lib.sinks.sql.postgres import PostgresDatabase, PostgresSql
+from etl_lib.sinks.sql.publish_sql import PublishSql
+from etl_lib.sinks.sql.redshift import RedshiftSql
+from etl_lib.sinks.sql.schema_sql import Statement
 from etl_lib.tables.publishes import Publish
 from tests.postgres_server import PostgresServer, postgres
 
@@ -81,32 +82,36 @@ TWO_ORDERS: Tables = {
 }
 
 
+def execute(connection: dbapi.Connection, statements: Sequence[Statement]) -> None:
+    PostgresDatabase(connection).transact(statements)
+
+
+def query(connection: dbapi.Connection, statement: Statement) -> list[tuple[Any, ...]]:
+    return PostgresDatabase(connection).query(statement)
+
+
 @dataclass
 class Sink:
     """A schema in the server, to which publishes are made by the statements of one dialect."""
 
-    dialect: ModuleType
+    sql: PublishSql
     server: PostgresServer
-    schema: str
     connection: dbapi.Connection
     last: str | None = None
     published_at: datetime = field(default=NOON)
 
     def portable(self, statements: Sequence[Statement]) -> Sequence[Statement]:
-        if self.dialect is postgres_sql:
+        if isinstance(self.sql, PostgresSql):
             return statements
-        return [
-            Statement(each.purpose, ONLY_IN_REDSHIFT.sub("", each.sql), each.parameters, each.is_check)
-            for each in statements
-        ]
+        return [Statement(each.purpose, ONLY_IN_REDSHIFT.sub("", each.sql), each.is_check) for each in statements]
 
     def create(self) -> None:
-        execute(self.connection, self.portable(self.dialect.create(self.schema)))
+        execute(self.connection, self.portable(self.sql.create()))
 
     def stage(self, publish_id: str, tables: Tables, gone: Mapping[str, Sequence[Any]]) -> None:
         """Stage rows, their groups as changed, and `gone`: groups that changed without any row left."""
-        execute(self.connection, self.portable(self.dialect.staging(self.schema, publish_id)))
-        names = self.dialect.namespace(self.schema)
+        execute(self.connection, self.portable(self.sql.staging(publish_id)))
+        names = self.sql
         for relation in RELATIONS:
             rows = tables.get(relation.name, ())
             self.insert(names.rows(publish_id, relation), rows)
@@ -123,14 +128,11 @@ class Sink:
 
     def staged(self, value: Any) -> Any:
         """As COPY reads it from Parquet: times without a zone."""
-        is_naive = isinstance(value, datetime) and self.dialect is redshift_sql
+        is_naive = isinstance(value, datetime) and isinstance(self.sql, RedshiftSql)
         return value.replace(tzinfo=None) if is_naive else value
 
     def statements(self, publish_id: str, previous: str | None, *, is_full: bool = False) -> list[Statement]:
-        found: list[Statement] = self.dialect.apply(
-            self.schema, Publish(publish_id, previous, {"fact_sales": 1}, self.published_at, is_full)
-        )
-        return found
+        return self.sql.apply(Publish(publish_id, previous, {"fact_sales": 1}, self.published_at, is_full))
 
     def publish(
         self, publish_id: str, tables: Tables, gone: Mapping[str, Sequence[Any]] | None = None, *, is_full: bool = False
@@ -138,10 +140,10 @@ class Sink:
         self.stage(publish_id, tables, gone or {})
         execute(self.connection, self.statements(publish_id, self.last, is_full=is_full))
         self.last = publish_id
-        execute(self.connection, [self.dialect.drop_staging(self.schema, publish_id)])
+        execute(self.connection, [self.sql.drop_staging(publish_id)])
 
     def read(self, table: str, *columns: str) -> list[tuple[Any, ...]]:
-        name = self.dialect.namespace(self.schema).table(table)
+        name = self.sql.table(table)
         listed = ", ".join(columns)
         return query(self.connection, Statement("read", f"SELECT {listed} FROM {name} ORDER BY {listed}"))
 
@@ -167,13 +169,13 @@ def connection(server: PostgresServer) -> Iterator[dbapi.Connection]:
 @pytest.fixture
 def pg(server: PostgresServer, connection: dbapi.Connection) -> Sink:
     """A sink without tables, with the SQL for PostgreSQL."""
-    return Sink(postgres_sql, server, f"only_{next(SCHEMAS)}", connection)
+    return Sink(PostgresSql(f"only_{next(SCHEMAS)}"), server, connection)
 
 
-@pytest.fixture(params=[postgres_sql, redshift_sql], ids=["postgres", "redshift"])
+@pytest.fixture(params=[PostgresSql, RedshiftSql], ids=["postgres", "redshift"])
 def sink(request: pytest.FixtureRequest, server: PostgresServer, connection: dbapi.Connection) -> Sink:
     """A sink with empty tables, with the SQL for each dialect."""
-    found = Sink(request.param, server, f"sink_{next(SCHEMAS)}", connection)
+    found = Sink(request.param(f"sink_{next(SCHEMAS)}"), server, connection)
     found.create()
     return found
 
@@ -199,19 +201,19 @@ def test_creating_again_changes_nothing(sink: Sink) -> None:
 def test_several_can_create_the_tables_at_once(pg: Sink) -> None:
     def create(_: int) -> None:
         with closing(pg.server.connect()) as own:
-            execute(own, postgres_sql.create(pg.schema))
+            execute(own, pg.sql.create())
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(create, range(4)))
-    check_columns(pg.connection, pg.schema)
+    check(pg)
     assert pg.read("dim_order", "order_id") == []
 
 
 def test_the_state_tells_the_last_publish(sink: Sink) -> None:
-    statement = sink.dialect.state(sink.schema)
+    statement = sink.sql.state()
     assert query(sink.connection, statement) == []
     sink.publish("p1", TWO_ORDERS)
-    [(publish_id, versions, _)] = query(sink.connection, statement)
+    [(publish_id, versions)] = query(sink.connection, statement)
     assert (publish_id, versions.replace(" ", "")) == ("p1", '{"fact_sales":1}')
 
 
@@ -295,7 +297,7 @@ def test_the_same_id_with_other_versions_is_refused(sink: Sink) -> None:
     sink.stage("p1", {}, {})
     other = Publish("p1", None, {"fact_sales": 2}, NOON)
     with pytest.raises(PublishRefusedError, match="it shows the publish p1"):
-        execute(sink.connection, sink.dialect.apply(sink.schema, other))
+        execute(sink.connection, sink.sql.apply(other))
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read", "serializable"])
@@ -320,7 +322,7 @@ def run(connection: dbapi.Connection, statements: Sequence[Statement]) -> None:
     """Statements in a transaction that stays open."""
     cursor = connection.cursor()
     for statement in statements:
-        cursor.execute(statement.sql, statement.parameters)
+        cursor.execute(statement.sql)
 
 
 def until_somebody_waits(server: PostgresServer) -> None:
@@ -334,16 +336,16 @@ def until_somebody_waits(server: PostgresServer) -> None:
     raise AssertionError("nobody waits for a lock")
 
 
-def test_whoever_waits_too_long_for_the_lock_gives_up(pg: Sink) -> None:
+def test_whoever_waits_too_long_for_the_lock_gives_up(pg: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PostgresSql, "lock_timeout_s", 1)
     pg.create()
     pg.publish("p1", TWO_ORDERS)
     pg.stage("p2", {"dim_user": [user("u2")]}, {})
     told = "could not lock out other publishes: canceling statement due to lock timeout"
     with closing(pg.server.connect()) as other:
         run(pg.connection, pg.statements("p2", "p1"))
-        late = postgres_sql.apply(pg.schema, Publish("p2", "p1", {}, NOON), lock_timeout_s=1)
         with pytest.raises(SinkError, match=told):
-            execute(other, late)
+            execute(other, pg.statements("p2", "p1"))
 
 
 def test_a_connection_that_breaks_before_the_commit_leaves_nothing_and_the_repeat_converges(sink: Sink) -> None:
@@ -378,7 +380,7 @@ def test_a_broken_connection_is_told_as_such(pg: Sink) -> None:
 def test_a_reader_beside_never_sees_half_an_order(sink: Sink) -> None:
     sink.publish("p0", TWO_ORDERS)
     versions = [["1.00"] * 3, ["2.00"] * 2, ["4.00"] * 5, ["8.00"]]
-    done, names = Event(), sink.dialect.namespace(sink.schema)
+    done, names = Event(), sink.sql
     one_statement = Statement(
         "read",
         f"SELECT min(o.line_count), count(s.line_no), sum(s.line_amount), "
@@ -477,7 +479,7 @@ def test_an_empty_user_is_published_as_none(sink: Sink) -> None:
 def test_a_full_publish_deletes_what_is_not_staged_whatever_the_keys_say(sink: Sink) -> None:
     sink.publish("p1", {**TWO_ORDERS, "dim_user": [user("u1"), user("u2")]})
     sink.stage("p2", {**USERS_AND_PRODUCTS, "dim_order": [order("o3")], "fact_sales": lines("o3", ["6"])}, {})
-    names = sink.dialect.namespace(sink.schema)
+    names = sink.sql
     for relation in RELATIONS:
         run(sink.connection, [Statement("", f"DELETE FROM {names.keys('p2', relation)}")])
     sink.connection.commit()
@@ -492,7 +494,7 @@ def test_staged_rows_without_their_key_are_refused(sink: Sink) -> None:
     sink.publish("p1", TWO_ORDERS)
     before = sink.everything()
     sink.stage("p2", {}, {})
-    names = sink.dialect.namespace(sink.schema)
+    names = sink.sql
     fact_sales = next(relation for relation in RELATIONS if relation.name == "fact_sales")
     sink.insert(names.rows("p2", fact_sales), lines("o9", ["1", "2"]))
     sink.connection.commit()
@@ -502,7 +504,7 @@ def test_staged_rows_without_their_key_are_refused(sink: Sink) -> None:
 
 
 def test_a_key_with_two_contents_is_refused(sink: Sink) -> None:
-    expected = "keys are staged twice" if sink.dialect is redshift_sql else "SQLSTATE (23505|21000)"
+    expected = "keys are staged twice" if isinstance(sink.sql, RedshiftSql) else "SQLSTATE (23505|21000)"
     users: Tables = {"dim_user": [user("u1"), user("u1", email="b")]}
     for tables in (users, {"daily_sales": [sales(DAY, "1"), sales(DAY, "2")]}):
         with pytest.raises(SinkError, match=expected):
@@ -513,7 +515,7 @@ def test_a_key_with_two_contents_is_refused(sink: Sink) -> None:
 def test_a_task_that_wrote_its_rows_twice_does_no_harm(pg: Sink) -> None:
     pg.create()
     pg.publish("p1", {name: [*rows, *rows] for name, rows in TWO_ORDERS.items()})
-    assert [count for _, count in query(pg.connection, postgres_sql.reconciliation(pg.schema)[0])] == [1, 2, 1, 1, 3]
+    assert [count for _, count in query(pg.connection, pg.sql.row_counts())] == [1, 2, 1, 1, 3]
 
 
 def test_an_unchanged_row_is_not_written_again(pg: Sink) -> None:
@@ -548,7 +550,7 @@ def test_what_refers_to_nothing_is_refused_when_the_transaction_ends(
 
 def test_an_error_never_shows_a_whole_row(pg: Sink) -> None:
     pg.create()
-    table = postgres_sql.namespace(pg.schema).table("dim_user")
+    table = pg.sql.table("dim_user")
     execute(pg.connection, [Statement("", f"ALTER TABLE {table} ADD CHECK (country <> 'XX')")])
     with pytest.raises(SinkError, match=r"could not insert or update .*\(SQLSTATE 23514\)") as caught:
         pg.publish("p1", {"dim_user": [user("u1", email="canary@example.org", country="XX")]})
@@ -558,14 +560,14 @@ def test_an_error_never_shows_a_whole_row(pg: Sink) -> None:
 @pytest.mark.parametrize(
     "schema", ['say "hello"', "ÄÖ Ü", "select", "a.b", "100%s", ":x", "it's; --", "x" * 63], ids=lambda name: name[:9]
 )
-@pytest.mark.parametrize("dialect", [postgres_sql, redshift_sql], ids=["postgres", "redshift"])
+@pytest.mark.parametrize("dialect", [PostgresSql, RedshiftSql], ids=["postgres", "redshift"])
 def test_any_name_can_be_that_of_the_schema(
-    server: PostgresServer, connection: dbapi.Connection, dialect: ModuleType, schema: str
+    server: PostgresServer, connection: dbapi.Connection, dialect: type[PublishSql], schema: str
 ) -> None:
-    sink = Sink(dialect, server, schema[:-1] + "y" if dialect is redshift_sql else schema, connection)
+    sink = Sink(dialect(schema[:-1] + "y" if dialect is RedshiftSql else schema), server, connection)
     sink.create()
     sink.publish("p1", TWO_ORDERS)
-    counts, sums = (query(connection, statement) for statement in dialect.reconciliation(sink.schema))
+    counts, sums = query(connection, sink.sql.row_counts()), query(connection, sink.sql.sales_sums())
     assert counts == [
         ("daily_sales", 1),
         ("dim_order", 2),
@@ -582,7 +584,7 @@ def test_sums_are_told_by_day_and_currency(sink: Sink) -> None:
     sold = [*lines("o1", ["1.5", "2.25"]), *dollars, *unpriced]
     orders = [order("o1"), order("o2"), order("o3")]
     sink.publish("p1", {**USERS_AND_PRODUCTS, "dim_order": orders, "fact_sales": sold})
-    assert query(sink.connection, sink.dialect.reconciliation(sink.schema)[1]) == [
+    assert query(sink.connection, sink.sql.sales_sums()) == [
         (DAY, "EUR", 2, 2, Decimal("3.7500")),
         (NEXT_DAY, "USD", 2, 2**32 - 2, Decimal("10000000000000000000000000.0000")),
         (NEXT_DAY, None, 1, 1, None),
@@ -592,23 +594,20 @@ def test_sums_are_told_by_day_and_currency(sink: Sink) -> None:
 def test_the_staging_tables_are_empty_again_for_another_try_and_gone_at_the_end(sink: Sink) -> None:
     sink.stage("p1", TWO_ORDERS, {})
     sink.stage("p1", {}, {})
-    names = sink.dialect.namespace(sink.schema)
+    names = sink.sql
     for relation in RELATIONS:
         assert query(sink.connection, Statement("", f"TABLE {names.rows('p1', relation)}")) == []
         assert query(sink.connection, Statement("", f"TABLE {names.keys('p1', relation)}")) == []
     sink.stage("p-2.b", {}, {})
-    left = query(sink.connection, postgres_sql.leftovers(sink.schema))
+    left = query(sink.connection, sink.sql.leftovers())
     assert len(left) == 20
     for publish_id in ("p1", "p-2.b", "p-2.b"):
-        execute(sink.connection, [sink.dialect.drop_staging(sink.schema, publish_id)])
-    assert query(sink.connection, postgres_sql.leftovers(sink.schema)) == []
+        execute(sink.connection, [sink.sql.drop_staging(publish_id)])
+    assert query(sink.connection, sink.sql.leftovers()) == []
 
 
 def check(sink: Sink) -> None:
-    if sink.dialect is postgres_sql:
-        check_columns(sink.connection, sink.schema)
-    else:
-        redshift_sql.check_columns(sink.schema, query(sink.connection, redshift_sql.columns(sink.schema)))
+    sink.sql.check_columns(query(sink.connection, sink.sql.columns()))
 
 
 def test_tables_as_created_have_the_declared_columns(sink: Sink) -> None:
@@ -616,22 +615,22 @@ def test_tables_as_created_have_the_declared_columns(sink: Sink) -> None:
 
 
 def test_a_schema_without_tables_has_no_differences(pg: Sink) -> None:
-    check_columns(pg.connection, pg.schema)
+    check(pg)
 
 
 def test_all_differences_of_existing_tables_are_told_at_once(sink: Sink) -> None:
-    table = sink.dialect.namespace(sink.schema).table
+    table = sink.sql.table
     for change in (
         f"ALTER TABLE {table('fact_sales')} ALTER unit_price TYPE numeric(10,2), DROP run_id",
         f"ALTER TABLE {table('dim_user')} ADD nickname integer, ALTER is_inferred DROP NOT NULL",
         f"DROP TABLE {table('daily_sales')}",
     ):
         execute(sink.connection, [Statement("change", change)])
-    text = "text" if sink.dialect is postgres_sql else "character varying(65535)"
+    text = "text" if isinstance(sink.sql, PostgresSql) else "character varying(65535)"
     with pytest.raises(SchemaError) as caught:
         check(sink)
     head, *told = str(caught.value).splitlines()
-    assert f"the schema {sink.schema} has tables with other columns" in head
+    assert f"the schema {sink.sql.schema} has tables with other columns" in head
     assert [line.strip() for line in told] == [
         "dim_user.is_inferred: boolean, expected boolean NOT NULL",
         "dim_user.nickname: integer, which nobody declared",
@@ -642,17 +641,17 @@ def test_all_differences_of_existing_tables_are_told_at_once(sink: Sink) -> None
 
 def test_a_table_without_its_primary_key_is_told(pg: Sink) -> None:
     pg.create()
-    table = postgres_sql.namespace(pg.schema).table("daily_sales")
+    table = pg.sql.table("daily_sales")
     execute(pg.connection, [Statement("", f"ALTER TABLE {table} DROP CONSTRAINT daily_sales_pkey")])
     with pytest.raises(SchemaError, match=r"daily_sales\.source: text NOT NULL, expected text NOT NULL PRIMARY KEY"):
-        check_columns(pg.connection, pg.schema)
+        check(pg)
 
 
 def test_the_catalog_shows_keys_indexes_and_the_grain(pg: Sink) -> None:
     pg.create()
-    inside = "WHERE n.nspname = %s ORDER BY 1, 2"
-    indexes = "SELECT tablename, indexname FROM pg_indexes AS n WHERE schemaname = %s ORDER BY 1, 2"
-    assert [tuple(row) for row in query(pg.connection, Statement("", indexes, (pg.schema,)))] == [
+    inside = f"WHERE n.nspname = '{pg.sql.schema}' ORDER BY 1, 2"
+    indexes = f"SELECT tablename, indexname FROM pg_indexes WHERE schemaname = '{pg.sql.schema}' ORDER BY 1, 2"
+    assert [tuple(row) for row in query(pg.connection, Statement("", indexes))] == [
         ("daily_sales", "daily_sales_pkey"),
         ("dim_order", "dim_order_order_date_idx"),
         ("dim_order", "dim_order_pkey"),
@@ -669,17 +668,17 @@ def test_the_catalog_shows_keys_indexes_and_the_grain(pg: Sink) -> None:
         "SELECT t.relname, r.relname, c.condeferred FROM pg_constraint AS c JOIN pg_class AS t ON t.oid = c.conrelid "
         f"JOIN pg_class AS r ON r.oid = c.confrelid JOIN pg_namespace AS n ON n.oid = t.relnamespace {inside}"
     )
-    assert query(pg.connection, Statement("", foreign, (pg.schema,))) == [
+    assert query(pg.connection, Statement("", foreign)) == [
         ("dim_order", "dim_user", True),
         ("fact_sales", "dim_order", True),
         ("fact_sales", "dim_product", True),
     ]
     comments = (
         "SELECT t.relname, obj_description(t.oid) FROM pg_class AS t JOIN pg_namespace AS n ON n.oid = t.relnamespace "
-        "WHERE n.nspname = %s AND t.relkind = 'r' AND t.relname <> 'publish_state' ORDER BY 1"
+        f"WHERE n.nspname = '{pg.sql.schema}' AND t.relkind = 'r' AND t.relname <> 'publish_state' ORDER BY 1"
     )
     grains = sorted((relation.name, relation.grain) for relation in RELATIONS)
-    assert query(pg.connection, Statement("", comments, (pg.schema,))) == grains
+    assert query(pg.connection, Statement("", comments)) == grains
 
 
 @pytest.mark.parametrize("is_autocommit", [True, False])
@@ -688,7 +687,7 @@ def test_a_connection_that_others_use_is_not_used(pg: Sink, is_autocommit: bool)
     if not is_autocommit:
         pg.connection.cursor().execute("SELECT 1")
     with pytest.raises(SinkError, match="give a publish a connection of its own"):
-        execute(pg.connection, postgres_sql.create(pg.schema))
+        execute(pg.connection, pg.sql.create())
 
 
 def test_the_server_asks_for_the_password_and_never_shows_it(server: PostgresServer) -> None:

@@ -13,8 +13,8 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.sinks.changes import Change
 from etl_lib.sinks.differences import changes_between, everything
+from etl_lib.sinks.sink import Change
 from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, SALES_TABLES, Table
 from etl_lib.tables.warehouse import Warehouse
 from tests.frames import frame

@@ -22,25 +22,37 @@ from moto.redshiftdata.models import redshiftdata_backends
 from structlog.testing import capture_logs
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.sinks.relations import PublishRefusedError
+from etl_lib.settings.sink_settings import RedshiftSettings
+from etl_lib.sinks.sink import PublishRefusedError
+from etl_lib.sinks.sql import redshift_client
 from etl_lib.sinks.sql.redshift_client import (
     MAX_BYTES,
     MAX_STATEMENTS,
-    Endpoint,
-    Patience,
     RedshiftClient,
     RedshiftError,
     RedshiftTimeoutError,
-    batches,
     connect,
 )
-from etl_lib.sinks.sql.statements import Statement
+from etl_lib.sinks.sql.schema_sql import Statement
 
 REGION = "eu-central-1"
 ID = "d9b6c0c9-0747-4bf4-b142-e8883122f766"
-AT_ONCE = Patience(timeout_s=5, first_poll_s=0, longest_poll_s=0, attempts=4, backoff_s=0, longest_backoff_s=0)
-SERVERLESS = Endpoint("shop", workgroup="analytics", region=REGION)
+ATTEMPTS = 4
+
+
+def place(**settings: str) -> RedshiftSettings:
+    return RedshiftSettings(staging="s3://lake/staging", **{"database": "d", **settings})
+
+
+SERVERLESS = place(database="shop", workgroup="analytics", region=REGION)
 TWO = [Statement("lock", "LOCK t"), Statement("check it", "SELECT 'é'", is_check=True)]
+
+
+@pytest.fixture(autouse=True)
+def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redshift_client, "ATTEMPTS", ATTEMPTS)
+    for name in ("FIRST_POLL_S", "LONGEST_POLL_S", "BACKOFF_S", "LONGEST_BACKOFF_S"):
+        monkeypatch.setattr(redshift_client, name, 0)
 
 
 @pytest.fixture(autouse=True)
@@ -63,8 +75,8 @@ def stub(api: Any) -> Iterator[Stubber]:
         stub.assert_no_pending_responses()
 
 
-def client(api: Any, endpoint: Endpoint = SERVERLESS, patience: Patience = AT_ONCE) -> RedshiftClient:
-    return RedshiftClient(endpoint, api=api, patience=patience)
+def client(api: Any, settings: RedshiftSettings = SERVERLESS, **others: Any) -> RedshiftClient:
+    return RedshiftClient(settings.model_copy(update={"timeout_s": 5, **others}), api=api)
 
 
 def submitted(stub: Stubber, statements: list[Statement], **where: str) -> None:
@@ -82,22 +94,22 @@ def part(number: int, status: str, **others: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "where"),
+    ("settings", "where"),
     [
-        (Endpoint("d", workgroup="wg1"), {"Database": "d", "WorkgroupName": "wg1"}),
-        (Endpoint("d", workgroup="wg1", secret_arn="a"), {"Database": "d", "WorkgroupName": "wg1", "SecretArn": "a"}),
-        (Endpoint("d", cluster="c1", secret_arn="a"), {"Database": "d", "ClusterIdentifier": "c1", "SecretArn": "a"}),
-        (Endpoint("d", cluster="c1", db_user="u"), {"Database": "d", "ClusterIdentifier": "c1", "DbUser": "u"}),
-        (Endpoint("d", cluster="c1"), {"Database": "d", "ClusterIdentifier": "c1"}),
+        (place(workgroup="wg1"), {"Database": "d", "WorkgroupName": "wg1"}),
+        (place(workgroup="wg1", secret_arn="a"), {"Database": "d", "WorkgroupName": "wg1", "SecretArn": "a"}),
+        (place(cluster="c1", secret_arn="a"), {"Database": "d", "ClusterIdentifier": "c1", "SecretArn": "a"}),
+        (place(cluster="c1", db_user="u"), {"Database": "d", "ClusterIdentifier": "c1", "DbUser": "u"}),
+        (place(cluster="c1"), {"Database": "d", "ClusterIdentifier": "c1"}),
     ],
     ids=["serverless as IAM", "serverless by secret", "cluster by secret", "cluster as user", "cluster as IAM"],
 )
 def test_a_batch_goes_where_the_endpoint_says(
-    api: Any, stub: Stubber, endpoint: Endpoint, where: dict[str, str]
+    api: Any, stub: Stubber, settings: RedshiftSettings, where: dict[str, str]
 ) -> None:
     submitted(stub, TWO, **where)
     described(stub, "FINISHED")
-    client(api, endpoint).transact(TWO)
+    client(api, settings).transact(TWO)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +124,7 @@ def test_a_batch_goes_where_the_endpoint_says(
 )
 def test_an_endpoint_that_contradicts_itself_is_a_wrong_configuration(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="redshift: "):
-        Endpoint("d", **wrong)
+        RedshiftClient(place(**wrong))
 
 
 def test_a_batch_is_waited_for_until_it_has_ended(api: Any, stub: Stubber) -> None:
@@ -205,7 +217,7 @@ def test_every_batch_has_a_token_of_its_own(api: Any, stub: Stubber) -> None:
 
 
 def test_a_service_that_stays_busy_is_given_up(api: Any, stub: Stubber) -> None:
-    for _ in range(AT_ONCE.attempts):
+    for _ in range(ATTEMPTS):
         stub.add_client_error("batch_execute_statement", "ThrottlingException", "Rate exceeded", http_status_code=400)
     with pytest.raises(RedshiftError, match=r"batch_execute_statement failed after 4 attempt\(s\): .*Rate exceeded"):
         client(api).transact(TWO)
@@ -233,7 +245,7 @@ def test_what_takes_too_long_is_cancelled(api: Any, stub: Stubber) -> None:
     stub.add_response("cancel_statement", {"Status": True}, {"Id": ID})
     described(stub, "ABORTED")
     with pytest.raises(RedshiftTimeoutError, match=r"could not lock: .*within 0 s; it was cancelled and nothing of it"):
-        client(api, patience=Patience(timeout_s=0, first_poll_s=0)).transact(TWO)
+        client(api, timeout_s=0).transact(TWO)
 
 
 def test_what_ended_well_while_it_was_being_cancelled_is_well(api: Any, stub: Stubber) -> None:
@@ -241,7 +253,7 @@ def test_what_ended_well_while_it_was_being_cancelled_is_well(api: Any, stub: St
     described(stub, "STARTED")
     stub.add_client_error("cancel_statement", "ValidationException", "already FINISHED", http_status_code=400)
     described(stub, "FINISHED")
-    client(api, patience=Patience(timeout_s=0, first_poll_s=0)).transact(TWO)
+    client(api, timeout_s=0).transact(TWO)
 
 
 def test_what_cannot_be_cancelled_is_told(api: Any, stub: Stubber) -> None:
@@ -250,7 +262,7 @@ def test_what_cannot_be_cancelled_is_told(api: Any, stub: Stubber) -> None:
     stub.add_client_error("cancel_statement", "ValidationException", "not yours", http_status_code=400)
     described(stub, "STARTED")
     with pytest.raises(RedshiftTimeoutError, match=r"could not be cancelled .*not yours.* may still come to its end"):
-        client(api, patience=Patience(timeout_s=0, first_poll_s=0)).transact(TWO)
+        client(api, timeout_s=0).transact(TWO)
 
 
 @pytest.mark.usefixtures("stub")
@@ -276,31 +288,8 @@ def test_a_batch_as_large_as_allowed_is_valid_for_the_service(api: Any, stub: St
 
 def test_botocore_refuses_what_is_no_request(api: Any) -> None:
     with pytest.raises(RedshiftError, match="Invalid type for parameter Database") as caught:
-        client(api, Endpoint(7, workgroup="wg1")).transact(TWO)  # type: ignore[arg-type]
+        client(api, RedshiftSettings.model_construct(database=7, workgroup="wg1")).transact(TWO)
     assert isinstance(caught.value.__cause__, ParamValidationError)
-
-
-@pytest.mark.usefixtures("stub")
-def test_nothing_is_sent_for_no_statements(api: Any) -> None:
-    client(api).transact([])
-    client(api).run([])
-
-
-def test_statements_are_split_into_as_few_batches_as_the_limits_allow() -> None:
-    numbered = [Statement(str(number), "x") for number in range(2 * MAX_STATEMENTS + 1)]
-    assert [len(batch) for batch in batches(numbered)] == [40, 40, 1]
-    assert [each for batch in batches(numbered) for each in batch] == numbered
-    long = [Statement("s", "x" * size) for size in (60_000, 40_000, 1, 99_999, 1)]
-    assert [[len(each.sql) for each in batch] for batch in batches(long)] == [[60_000, 40_000], [1, 99_999], [1]]
-    assert batches([]) == []
-
-
-def test_a_batch_that_fails_ends_a_run(api: Any, stub: Stubber) -> None:
-    statements = [Statement(f"number {number}", "x") for number in range(MAX_STATEMENTS + 1)]
-    submitted(stub, statements[:MAX_STATEMENTS])
-    described(stub, "FAILED", SubStatements=[part(1, "FAILED", Error="no")])
-    with pytest.raises(RedshiftError, match="could not number 0: no"):
-        client(api).run(statements)
 
 
 def test_all_pages_of_a_result_are_read_with_their_types(api: Any, stub: Stubber) -> None:
@@ -324,7 +313,7 @@ def test_a_query_that_fails_is_shown_in_full(api: Any, stub: Stubber) -> None:
 
 @mock_aws
 def test_a_query_is_run_and_read_in_moto() -> None:
-    api, polls = connect(SERVERLESS), count(1)
+    api, polls = connect(REGION), count(1)
 
     def finish(**_: Any) -> None:
         # moto never runs a statement: it would stay STARTED
@@ -341,15 +330,14 @@ def test_a_query_is_run_and_read_in_moto() -> None:
 
 @mock_aws
 def test_a_query_that_takes_too_long_is_aborted_in_moto() -> None:
-    patience = Patience(timeout_s=0.2, first_poll_s=0.02)
     with pytest.raises(RedshiftTimeoutError, match=r"within 0\.2 s; it was cancelled"):
-        client(connect(SERVERLESS), patience=patience).query(Statement("read", "SELECT 1"))
+        client(connect(REGION), timeout_s=0.2).query(Statement("read", "SELECT 1"))
     [statement] = redshiftdata_backends[DEFAULT_ACCOUNT_ID][REGION].statements.values()
     assert statement.status == "ABORTED"
 
 
 def test_a_client_has_one_layer_of_retries() -> None:
-    assert connect(SERVERLESS).meta.config.retries["total_max_attempts"] == 1
+    assert connect(REGION).meta.config.retries["total_max_attempts"] == 1
 
 
 def test_a_client_without_a_region_is_a_wrong_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,7 +345,7 @@ def test_a_client_without_a_region_is_a_wrong_configuration(monkeypatch: pytest.
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
     with pytest.raises(ConfigError, match="You must specify a region"):
-        connect(Endpoint("d", workgroup="wg1"))
+        connect(None)
 
 
 def test_without_boto3_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,36 +4,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from functools import partial
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.output import located
-from etl_lib.sinks.changes import Changes
-from etl_lib.sinks.parquet.folder import Found, PublishedFolder, file_name, for_each
-from etl_lib.sinks.parquet.manifest import Manifest, PublishedFile, columns_of, is_by_date
-from etl_lib.sinks.relations import RELATIONS, Relation, SinkError
-from etl_lib.sinks.sales_wide import WIDE, dates_of, on_dates, sales_wide
-from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES
+from etl_lib.sinks.parquet.folder import (
+    FolderContents,
+    FolderManifest,
+    PublishedFile,
+    PublishedFolder,
+    PublishedTable,
+    for_each,
+)
+from etl_lib.sinks.relations import RELATIONS, Relation, as_relation
+from etl_lib.sinks.sink import Changes, SinkError
+from etl_lib.tables.publishes import Publish
+from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, FACT_SALES, LINE_AMOUNT, MONEY, Table
 
 ROWS_PER_FILE = 5_000_000
 """A date with more has several files: an object store copies 5 GB at once, and not more."""
 
 _FOLDER = "published_date"
 _ARROW = {
-    "STRING": pa.string(),
-    "INT": pa.int32(),
-    "BIGINT": pa.int64(),
-    "BOOLEAN": pa.bool_(),
-    "DATE": pa.date32(),
-    "TIMESTAMP": pa.timestamp("us", tz="UTC"),
+    "STRING": "string",
+    "INT": "int32",
+    "BIGINT": "int64",
+    "BOOLEAN": "bool",
+    "DATE": "date32[day]",
+    "TIMESTAMP": "timestamp[us, tz=UTC]",
 }
+
+SALES_WIDE = Table(
+    name="sales_wide",
+    grain="one line of the current version of an order, with the attributes of its order, user and product",
+    key=("order_id", "line_no"),
+    partition=("order_date",),
+    columns=f"""
+        order_id STRING NOT NULL, line_no INT NOT NULL, order_date DATE NOT NULL, created_at TIMESTAMP NOT NULL,
+        source STRING, promo STRING, user_id STRING, country STRING, user_created_at TIMESTAMP, sku STRING NOT NULL,
+        product_name STRING, category STRING, list_price {MONEY}, qty INT NOT NULL, unit_price {MONEY},
+        line_amount {LINE_AMOUNT}, currency STRING, version_at TIMESTAMP NOT NULL, run_id STRING NOT NULL""",
+)
+
+WIDE = as_relation(SALES_WIDE, group="order_date")
+"""Each sale with what analysts would otherwise join to it. The e-mail address of the user stays out: no question about
+sales needs it, and a published file is copied on and on.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,58 +67,41 @@ class Part:
     rows: DataFrame
     dates: frozenset[date] | None
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing of the table changes."""
-        return self.dates is not None and not self.dates
 
-
-def parts(changes: Changes, current: Manifest | None, found: Found) -> list[Part]:
+def parts(changes: Changes, current: FolderManifest | None, contents: FolderContents) -> list[Part]:
     """What is to be written of each table, the wide one included.
 
     That is what changed, and besides it what `current` lists and is not there as it was written: a lost file comes
     back with the next publish. A table whose declared columns have changed is written anew.
     """
     snapshots = {name: change.snapshot for name, change in changes.relations.items()}
-    changed = {} if changes.publish.is_full else {name: each.dates for name, each in changes.relations.items()}
-    damaged = _damaged(current, found)
     written = []
     for relation in (*RELATIONS, WIDE):
+        shown = current.tables.get(relation.name) if current else None
         dates: frozenset[date] | None = None
-        if not changes.publish.is_full and _is_shown(current, relation):
-            dates = _wide_dates(changes, changed) if relation is WIDE else changed[relation.name]
-        if dates is not None and (days := damaged[relation.name]):
-            dates = dates | {day for day in days if day} if is_by_date(relation) else None
-        rows = sales_wide(snapshots, dates) if relation is WIDE else snapshots[relation.name].where(on_dates(dates))
+        if shown is not None and shown.columns == _columns_of(relation) and not changes.publish.is_full:
+            dates = _wide_dates(changes) if relation is WIDE else changes.relations[relation.name].dates
+            damaged = [file for file in shown.files if contents.files.get(file.path) != file.bytes]
+            if damaged and dates is not None:
+                of_damaged = {file.order_date for file in damaged if file.order_date}
+                dates = dates | of_damaged if _is_by_date(relation) else None
+        rows = _sales_wide(snapshots, dates) if relation is WIDE else snapshots[relation.name].where(_on_dates(dates))
         written.append(Part(relation, rows, dates))
     return written
 
 
-def _is_shown(current: Manifest | None, relation: Relation) -> bool:
-    shown = current.tables.get(relation.name) if current else None
-    return shown is not None and shown.columns == columns_of(relation)
-
-
-def _damaged(current: Manifest | None, found: Found) -> Mapping[str, set[date | None]]:
-    """The dates (None for a table without dates) of listed files that are not there as they were written, by table."""
-    return {
-        name: {file.order_date for file in table.files if found.files.get(file.path) != file.bytes}
-        for name, table in (current.tables if current else {}).items()
-    }
-
-
-def _wide_dates(changes: Changes, changed: Mapping[str, frozenset[date] | None]) -> frozenset[date] | None:
+def _wide_dates(changes: Changes) -> frozenset[date] | None:
     """The dates on which a line, its order, its user or its product changed; None for all."""
-    lines, orders = changed[FACT_SALES.name], changed[DIM_ORDER.name]
-    if lines is None or orders is None:
+    lines, orders = changes.relations[FACT_SALES.name], changes.relations[DIM_ORDER.name]
+    if lines.dates is None or orders.dates is None:
         return None
-    dates = lines | orders
-    for name in (DIM_USER.name, DIM_PRODUCT.name):
-        dimension = changes.relations[name]
+    dates = lines.dates | orders.dates
+    for dimension in (changes.relations[DIM_USER.name], changes.relations[DIM_PRODUCT.name]):
         if dimension.keys is None:
             return None
-        if changed[name] is None:
-            dates |= dates_of(changes.relations[FACT_SALES.name].snapshot, dimension.keys, dimension.relation.group)
+        if dimension.dates is None:
+            of_changed = lines.snapshot.join(dimension.keys, dimension.relation.group, "left_semi")
+            dates |= {row["order_date"] for row in of_changed.select("order_date").distinct().collect()}
     return dates
 
 
@@ -104,7 +110,7 @@ def stage(folder: PublishedFolder, publish_id: str, parts: Sequence[Part]) -> di
 
     SinkError when a file does not have exactly the declared columns.
     """
-    touched = [part for part in parts if not part.is_empty]
+    touched = [part for part in parts if part.dates is None or part.dates]
     if not touched:
         return {}
     places = {part.relation.name: folder.staging(publish_id, part.relation.name) for part in touched}
@@ -117,7 +123,7 @@ def _write(part: Part, location: str) -> None:
     relation = part.relation
     rows = part.rows.select(relation.column_names)
     options = {"compression": "snappy", "maxRecordsPerFile": str(ROWS_PER_FILE)}
-    if is_by_date(relation):
+    if _is_by_date(relation):
         # By a column of its own, as Spark leaves that by which it makes folders out of the files.
         dated = rows.withColumn(_FOLDER, F.col("order_date")).repartition(_FOLDER)
         sorted_rows = dated.sortWithinPartitions(_FOLDER, *relation.key)
@@ -136,16 +142,19 @@ def _staged(relation: Relation, location: str, publish_id: str) -> dict[str, Pub
     for (path, size), footer in zip(names, footers, strict=True):
         _check_columns(relation, footer.schema.to_arrow_schema())
         if footer.num_rows:
-            day = date.fromisoformat(path.split("/")[-2].partition("=")[2]) if is_by_date(relation) else None
-            inside = f"order_date={day}/" if day else ""
-            name = f"{relation.name}/{inside}{file_name(publish_id, len(files))}"
+            day = date.fromisoformat(path.split("/")[-2].partition("=")[2]) if _is_by_date(relation) else None
+            folder = f"{relation.name}/order_date={day}" if day else relation.name
+            name = f"{folder}/part-{publish_id}.{len(files):05d}.parquet"
             files[path] = PublishedFile(path=name, bytes=size, rows=footer.num_rows, order_date=day)
     return files
 
 
-def _check_columns(relation: Relation, found: pa.Schema) -> None:
-    declared = [f"{column.name} {_arrow(column.type)}" for column in relation.columns]
-    written = [f"{field.name} {field.type}" for field in found]
+def _check_columns(relation: Relation, schema: pa.Schema) -> None:
+    declared = [
+        f"{column.name} {_ARROW.get(column.type) or column.type.replace('DECIMAL', 'decimal128').replace(',', ', ')}"
+        for column in relation.columns
+    ]
+    written = [f"{field.name} {field.type}" for field in schema]
     if declared != written:
         wrong = [f"{has} instead of {wanted}" for has, wanted in zip(written, declared, strict=False) if has != wanted]
         raise SinkError(
@@ -155,8 +164,57 @@ def _check_columns(relation: Relation, found: pa.Schema) -> None:
         )
 
 
-def _arrow(kind: str) -> pa.DataType:
-    if kind.startswith("DECIMAL("):
-        precision, scale = map(int, kind[len("DECIMAL(") : -1].split(","))
-        return pa.decimal128(precision, scale)
-    return _ARROW[kind]
+def _columns_of(relation: Relation) -> tuple[str, ...]:
+    """The columns of a relation as the manifest has them."""
+    return tuple(f"{column.name} {column.type}" for column in relation.columns)
+
+
+def _is_by_date(relation: Relation) -> bool:
+    """Whether the files of a relation are in a folder for each date."""
+    return "order_date" in relation.column_names
+
+
+def following(
+    publish: Publish,
+    current: FolderManifest | None,
+    parts: Sequence[Part],
+    staged: Mapping[str, Mapping[str, PublishedFile]],
+) -> FolderManifest:
+    """The manifest after a publish: staged files, by table, take the place of what each part is about."""
+    tables, written = {}, {}
+    for part in parts:
+        name, dates = part.relation.name, part.dates
+        shown = current.tables.get(name) if current else None
+        kept = [file for file in shown.files if file.order_date not in dates] if shown and dates is not None else []
+        new = staged.get(name, {}).values()
+        tables[name] = PublishedTable(columns=_columns_of(part.relation), files=(*kept, *new))
+        written[name] = sum(file.rows for file in new)
+    return FolderManifest(
+        publish_id=publish.publish_id,
+        previous=publish.previous,
+        versions=dict(publish.versions),
+        published_at=publish.published_at.astimezone(UTC),
+        written=written,
+        tables=tables,
+    )
+
+
+def _on_dates(dates: frozenset[date] | None) -> Column:
+    """Whether order_date is one of these; None for all. Literals: by nothing else does Delta skip files."""
+    if not dates:
+        return F.lit(dates is None)
+    # One text: thousands of literals one by one would each be a call into the virtual machine.
+    literals = ", ".join(f"DATE'{day}'" for day in sorted(dates))
+    return F.expr(f"order_date IN ({literals})")
+
+
+def _sales_wide(snapshots: Mapping[str, DataFrame], dates: frozenset[date] | None) -> DataFrame:
+    """The wide lines of some dates (None: of all), as many as fact_sales has there, from the tables by name."""
+    orders = snapshots[DIM_ORDER.name].where(_on_dates(dates)).select("order_id", "source", "promo")
+    users = snapshots[DIM_USER.name].select("user_id", "country", F.col("created_at").alias("user_created_at"))
+    products = snapshots[DIM_PRODUCT.name].select(
+        "sku", F.col("name").alias("product_name"), "category", F.col("price").alias("list_price")
+    )
+    lines = snapshots[FACT_SALES.name].where(_on_dates(dates))
+    joined = lines.join(orders, "order_id", "left").join(users, "user_id", "left").join(products, "sku", "left")
+    return joined.select(SALES_WIDE.column_names)

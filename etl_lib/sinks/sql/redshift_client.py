@@ -5,8 +5,7 @@ boto3 is imported when a client is made: without Redshift nothing needs it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -24,8 +23,9 @@ from tenacity import (
 )
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.sinks.relations import PublishRefusedError, SinkError
-from etl_lib.sinks.sql.statements import Statement
+from etl_lib.settings.sink_settings import RedshiftSettings
+from etl_lib.sinks.sink import PublishRefusedError, SinkError
+from etl_lib.sinks.sql.schema_sql import Statement
 
 log = structlog.get_logger(__name__)
 
@@ -33,6 +33,11 @@ MAX_STATEMENTS = 40
 """How many statements the Data API takes as one batch."""
 MAX_BYTES = 100_000
 """How much SQL it takes in one request, in bytes."""
+
+FIRST_POLL_S, LONGEST_POLL_S = 0.25, 10
+ATTEMPTS = 8
+"""How often one request is sent."""
+BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30
 
 _TRANSIENT_CODES = {
     "ActiveSessionsExceededException",
@@ -48,9 +53,6 @@ _TRANSIENT_CODES = {
 _LAST_CLIENT_ERROR = 499
 _ENDED = {"FINISHED", "FAILED", "ABORTED"}
 
-Value = str | int | float | bool | None
-"""What the Data API answers with; decimals, dates and times are texts."""
-
 
 class RedshiftError(SinkError):
     """A statement failed in Redshift, or the Data API could not be reached; the same publish can be repeated."""
@@ -60,56 +62,7 @@ class RedshiftTimeoutError(RedshiftError):
     """A batch took too long and was cancelled, or could not even be cancelled."""
 
 
-@dataclass(frozen=True)
-class Endpoint:
-    """A database in a serverless `workgroup` or in a provisioned `cluster`, and as whom to connect.
-
-    With `secret_arn` as the user of that secret, with `db_user` (clusters only) as that user with a temporary password,
-    otherwise as the user that belongs to the IAM identity. ConfigError for any other combination.
-    """
-
-    database: str
-    workgroup: str | None = None
-    cluster: str | None = None
-    secret_arn: str | None = None
-    db_user: str | None = None
-    region: str | None = None
-
-    def __post_init__(self) -> None:
-        """ConfigError for settings that contradict each other."""
-        if (self.workgroup is None) == (self.cluster is None):
-            raise ConfigError("redshift: give either a workgroup (serverless) or a cluster, not both")
-        if self.db_user is not None and (self.workgroup is not None or self.secret_arn is not None):
-            raise ConfigError("redshift: db_user goes with a cluster alone; leave it out with a workgroup or a secret")
-
-    @property
-    def request(self) -> dict[str, str]:
-        """The part of a request that says where and as whom."""
-        given = {
-            "Database": self.database,
-            "WorkgroupName": self.workgroup,
-            "ClusterIdentifier": self.cluster,
-            "SecretArn": self.secret_arn,
-            "DbUser": self.db_user,
-        }
-        return {name: value for name, value in given.items() if value is not None}
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long to wait and how often to try, in seconds and requests."""
-
-    timeout_s: float = 3600
-    """For one batch, from its submission to its end."""
-    first_poll_s: float = 0.25
-    longest_poll_s: float = 10
-    attempts: int = 8
-    """For one request."""
-    backoff_s: float = 0.5
-    longest_backoff_s: float = 30
-
-
-def connect(endpoint: Endpoint) -> Any:
+def connect(region: str | None) -> Any:
     """A boto3 client with the standard credential chain. ConfigError without boto3 or without a region."""
     try:
         import boto3  # type: ignore[import-untyped]  # noqa: PLC0415 - only who publishes to Redshift needs it
@@ -120,7 +73,7 @@ def connect(endpoint: Endpoint) -> Any:
     # One layer of retries: ours knows the errors of this API.
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
     try:
-        return boto3.client("redshift-data", region_name=endpoint.region, config=config)
+        return boto3.client("redshift-data", region_name=region, config=config)
     except BotoCoreError as error:
         raise ConfigError(f"redshift: cannot make a client: {error}; check the region and the credentials") from error
 
@@ -128,46 +81,50 @@ def connect(endpoint: Endpoint) -> Any:
 class RedshiftClient:
     """Runs statements in one database and waits for their end."""
 
-    def __init__(self, endpoint: Endpoint, *, api: Any = None, patience: Patience | None = None) -> None:
-        """`api` is a boto3 client for `redshift-data`; `connect(endpoint)` when none is given."""
-        self._endpoint = endpoint
-        self._api = connect(endpoint) if api is None else api
-        self._patience = patience or Patience()
+    def __init__(self, settings: RedshiftSettings, *, api: Any = None) -> None:
+        """`api` is a boto3 client for `redshift-data`, if another one than `connect` makes.
 
-    def transact(self, statements: Sequence[Statement]) -> None:
+        It connects as the user of `secret_arn`, or as `db_user` (of a cluster) with a temporary password, or else as
+        the user that belongs to the IAM identity. ConfigError for any other combination.
+        """
+        if (settings.workgroup is None) == (settings.cluster is None):
+            raise ConfigError("redshift: give either a workgroup (serverless) or a cluster, not both")
+        if settings.db_user is not None and (settings.workgroup is not None or settings.secret_arn is not None):
+            raise ConfigError("redshift: db_user goes with a cluster alone; leave it out with a workgroup or a secret")
+        place = {
+            "Database": settings.database,
+            "WorkgroupName": settings.workgroup,
+            "ClusterIdentifier": settings.cluster,
+            "SecretArn": settings.secret_arn,
+            "DbUser": settings.db_user,
+        }
+        self._place = {name: value for name, value in place.items() if value is not None}
+        self._api = connect(settings.region) if api is None else api
+        self._timeout_s = settings.timeout_s
+
+    def transact(self, statements: Iterable[Statement]) -> None:
         """Run statements as one transaction: all are committed, or none.
 
         PublishRefusedError when a check fails, RedshiftError for anything else; the message has the whole statement.
         """
-        size = sum(len(statement.sql.encode()) for statement in statements)
-        if len(statements) > MAX_STATEMENTS or size > MAX_BYTES:
+        batch = list(statements)
+        size = sum(len(statement.sql.encode()) for statement in batch)
+        if len(batch) > MAX_STATEMENTS or size > MAX_BYTES:
             raise RedshiftError(
-                f"{len(statements)} statements of {size} bytes cannot be one transaction: the Data API takes "
+                f"{len(batch)} statements of {size} bytes cannot be one transaction: the Data API takes "
                 f"{MAX_STATEMENTS} statements of {MAX_BYTES} bytes"
             )
-        if not statements:
-            return
-        submitted = self._call(
-            "batch_execute_statement",
-            **self._endpoint.request,
-            Sqls=[statement.sql for statement in statements],
-            # A request that is sent again, because its answer was lost, is not run again.
-            ClientToken=uuid4().hex,
-        )
-        self._finished(submitted["Id"], statements)
+        # A request that is sent again, because its answer was lost, is not run again.
+        request = {**self._place, "Sqls": [statement.sql for statement in batch], "ClientToken": uuid4().hex}
+        self._wait(self._call("batch_execute_statement", **request)["Id"], batch)
 
-    def run(self, statements: Sequence[Statement]) -> None:
-        """Run statements in their order in as few batches as the limits allow, each a transaction of its own."""
-        for batch in batches(statements):
-            self.transact(batch)
-
-    def query(self, statement: Statement) -> list[tuple[Value, ...]]:
-        """The rows of one SELECT, all pages of them. RedshiftError when it fails."""
-        submitted = self._call(
-            "execute_statement", **self._endpoint.request, Sql=statement.sql, ClientToken=uuid4().hex
-        )
-        self._finished(submitted["Id"], [statement])
-        return [tuple(map(_value, record)) for page in self._pages(submitted["Id"]) for record in page["Records"]]
+    def query(self, statement: Statement) -> list[tuple[Any, ...]]:
+        """All rows of one SELECT; decimals, dates and times are texts. RedshiftError when it fails."""
+        request = {**self._place, "Sql": statement.sql, "ClientToken": uuid4().hex}
+        statement_id = self._call("execute_statement", **request)["Id"]
+        self._wait(statement_id, [statement])
+        records = [record for page in self._pages(statement_id) for record in page["Records"]]
+        return [tuple(map(_value, record)) for record in records]
 
     def _pages(self, statement_id: str) -> Iterator[dict[str, Any]]:
         page = self._call("get_statement_result", Id=statement_id)
@@ -176,13 +133,12 @@ class RedshiftClient:
             page = self._call("get_statement_result", Id=statement_id, NextToken=token)
             yield page
 
-    def _finished(self, statement_id: str, statements: Sequence[Statement]) -> None:
+    def _wait(self, statement_id: str, statements: Sequence[Statement]) -> None:
         """Wait for the end of what was submitted; raises when it is not a good one."""
-        patience = self._patience
         polls = Retrying(
             retry=retry_if_result(lambda answer: answer["Status"] not in _ENDED),
-            wait=wait_exponential(multiplier=patience.first_poll_s, max=patience.longest_poll_s),
-            stop=stop_after_delay(patience.timeout_s),
+            wait=wait_exponential(multiplier=FIRST_POLL_S, max=LONGEST_POLL_S),
+            stop=stop_after_delay(self._timeout_s),
         )
         try:
             answer = polls(self._call, "describe_statement", Id=statement_id)
@@ -203,18 +159,17 @@ class RedshiftClient:
             return answer
         raise RedshiftTimeoutError(
             f"could not {statements[0].purpose}: the statements from there on ({statement_id}) did not end within "
-            f"{self._patience.timeout_s:g} s; {outcome}. Look for what holds it up (a lock, a full queue), and repeat "
+            f"{self._timeout_s:g} s; {outcome}. Look for what holds it up (a lock, a full queue), and repeat "
             "the publish with the same id"
         )
 
     def _call(self, operation: str, **request: Any) -> Any:
         """One request, again after what may pass. RedshiftError with the code and message of the service."""
-        patience = self._patience
         attempts = Retrying(
             retry=retry_if_exception(_may_pass),
-            wait=wait_random_exponential(multiplier=patience.backoff_s, max=patience.longest_backoff_s),
-            stop=stop_after_attempt(patience.attempts),
-            before_sleep=_told,
+            wait=wait_random_exponential(multiplier=BACKOFF_S, max=LONGEST_BACKOFF_S),
+            stop=stop_after_attempt(ATTEMPTS),
+            before_sleep=_warn,
             reraise=True,
         )
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - as in connect
@@ -224,20 +179,6 @@ class RedshiftClient:
         except (BotoCoreError, ClientError) as error:
             tries = attempts.statistics["attempt_number"]
             raise RedshiftError(f"redshift-data: {operation} failed after {tries} attempt(s): {error}") from error
-
-
-def batches(statements: Sequence[Statement]) -> list[list[Statement]]:
-    """Statements in their order in as few batches as the limits of the Data API allow."""
-    found: list[list[Statement]] = []
-    size = 0
-    for statement in statements:
-        length = len(statement.sql.encode())
-        if not found or len(found[-1]) == MAX_STATEMENTS or size + length > MAX_BYTES:
-            found.append([])
-            size = 0
-        found[-1].append(statement)
-        size += length
-    return found
 
 
 def _may_pass(error: BaseException) -> bool:
@@ -250,7 +191,7 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, ConnectionError | HTTPClientError)
 
 
-def _told(attempt: RetryCallState) -> None:
+def _warn(attempt: RetryCallState) -> None:
     error = None if attempt.outcome is None else attempt.outcome.exception()
     wait = round(attempt.upcoming_sleep, 1)
     log.warning("redshift is busy, trying again", attempt=attempt.attempt_number, wait_s=wait, error=str(error))
@@ -272,12 +213,6 @@ def _failure(answer: dict[str, Any], statements: Sequence[Statement]) -> Redshif
     )
 
 
-def _value(field: dict[str, Any]) -> Value:
-    """One value of a record, which names its type."""
-    if field.get("isNull"):
-        return None
-    name, value = next(iter(field.items()))
-    if name == "blobValue":
-        raise RedshiftError("a value is binary, and nothing that is published is")
-    found: Value = value
-    return found
+def _value(field: dict[str, Any]) -> Any:
+    """One value of a record, which stands under the name of its type."""
+    return None if field.get("isNull") else next(iter(field.values()))

@@ -1,17 +1,31 @@
-"""What a publish brings to a sink: each relation as it is now, and what of it changed since the sink's last publish."""
+"""What a sink is: what a publish brings to it, what it shows, and how it fails."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Protocol
 
+import pyarrow as pa
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
+from etl_lib.process.errors import LakehouseError
+from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.sinks.relations import Relation
 from etl_lib.tables.merge import dates_literal
 from etl_lib.tables.publishes import Publish
+
+
+class SinkError(LakehouseError):
+    """A sink could not do its part; what it shows is still what its last publish left."""
+
+
+class PublishRefusedError(SinkError):
+    """What is staged does not follow on what the sink shows: nothing was changed."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +51,8 @@ class Change:
         if self.keys is None:
             return self.snapshot
         # Literal dates: open Delta skips files by nothing else.
-        found = self.snapshot if self.dates is None else self.snapshot.where(dates_literal("order_date", self.dates))
-        return found.join(self.keys, self.relation.group, "left_semi")
+        of_dates = self.snapshot if self.dates is None else self.snapshot.where(dates_literal("order_date", self.dates))
+        return of_dates.join(self.keys, self.relation.group, "left_semi")
 
 
 @dataclass(frozen=True)
@@ -79,3 +93,24 @@ class Sink(Protocol):
 
     def sales_sums(self) -> list[tuple[object, ...]]:
         """(order_date, currency, row_count, units, line_amount) of fact_sales, by day and currency."""
+
+
+@contextmanager
+def sink_errors(what: str) -> Iterator[None]:
+    """Errors of files and of Spark as SinkError; a full disk is told by the run, as elsewhere."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, PySparkException) as error:
+        if is_disk_full(error):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        raise SinkError(f"{what}: {type(error).__name__}: {reason}") from error
+
+
+def copy_manifest(files: Mapping[str, int]) -> str:
+    """The manifest for a COPY of Parquet: S3 location to size in bytes; each file is mandatory."""
+    entries = [
+        {"url": location, "mandatory": True, "meta": {"content_length": size}}
+        for location, size in sorted(files.items())
+    ]
+    return json.dumps({"entries": entries}, indent=2)
