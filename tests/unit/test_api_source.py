@@ -476,8 +476,7 @@ def test_a_server_that_sends_too_slowly_is_given_up(source: Source) -> None:
     assert source.lines() == ORDERS
 
 
-@pytest.mark.parametrize("code", [429, 503])
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize(("code", "form"), [(429, "seconds"), (503, "date")])
 def test_the_server_says_how_long_to_wait(source: Source, code: int, form: str) -> None:
     def later(handler: Any, _: bytes) -> None:
         # a date has whole seconds: it is between 1 and 2 seconds ahead
