@@ -11,7 +11,6 @@ from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.stage import Stage, missing_members
 from etl_lib.tables.merge import insert_all, inserting, merge, update_all
 from etl_lib.tables.schemas import DIMENSIONS, Table
-from etl_lib.tables.values_frame import held_if_any
 
 
 def apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
@@ -49,7 +48,8 @@ def _to_infer(stage: Stage, dataset: str, *, is_asked: bool) -> list[DataFrame]:
     known = {"is_inferred": F.lit(True), "run_id": F.lit(stage.run_id)}
     missing = missing_members(stage, dataset).distinct().withColumns({**absent, **known}).select(*table.column_names)
     if stage.is_held:
-        return held_if_any(missing)
+        rows = missing.toArrow()
+        return [missing.sparkSession.createDataFrame(rows, missing.schema)] if rows.num_rows else []
     return [] if is_asked and missing.isEmpty() else [missing]  # ends at the first one
 
 

@@ -35,6 +35,7 @@ from etl_lib.tables.ledger import (
     DONE,
     FAILED,
     RunEntry,
+    RunManifest,
     planned_versions,
     rows_after,
     rows_at,
@@ -42,7 +43,6 @@ from etl_lib.tables.ledger import (
     write_run,
 )
 from etl_lib.tables.open_runs import all_closed, read_manifest, unfinished
-from etl_lib.tables.run_manifest import Manifest
 from etl_lib.tables.schemas import DIMENSIONS, ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
 
 log = structlog.get_logger(__name__)
@@ -107,7 +107,7 @@ def apply_plan(run: Run, run_id: str) -> None:
     apply_batch(run, manifest, batch, run.metrics, is_retry=True)
 
 
-def _refuse_if_overtaken(run: Run, manifest: Manifest, batch: Batch) -> None:
+def _refuse_if_overtaken(run: Run, manifest: RunManifest, batch: Batch) -> None:
     """Where no lock keeps others away, end a run that another one has finished, or whose tables it has changed."""
     alone = "let the scheduler start one run at a time"
     if manifest.run_id not in {left.run_id for left in unfinished(run.warehouse)}:
@@ -132,7 +132,7 @@ def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
     return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
 
 
-def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *, is_retry: bool = False) -> None:
+def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics, *, is_retry: bool = False) -> None:
     """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger.
 
     `is_retry` is said of a stage that was found ready: an earlier try may have come to any step.
@@ -154,7 +154,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *,
     with step("ledger"):
         before = manifest.versions
         # Of a run that was cut off nobody knows any more into which tables it wrote.
-        written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.commits]
+        written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.written]
         after = {**before, **warehouse.versions(written)}
         rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
         metrics.tell_input(order_metrics(batch, rows), manifest)

@@ -27,8 +27,7 @@ from etl_lib.settings.config import Settings
 from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
 from etl_lib.settings.rules import RuleBook
 from etl_lib.settings.strict_model import load_settings
-from etl_lib.tables.ledger import DONE
-from etl_lib.tables.run_manifest import REPLAY_JOB
+from etl_lib.tables.ledger import DONE, REPLAY_JOB
 from etl_lib.tables.schemas import ORDER_TABLES
 from etl_lib.tables.warehouse import Warehouse
 

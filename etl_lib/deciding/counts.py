@@ -19,8 +19,8 @@ from etl_lib.deciding.stage import Stage, missing_members
 from etl_lib.process.concurrently import concurrently
 from etl_lib.reading.datasets import Dataset, staged_in
 from etl_lib.settings.config import Settings
-from etl_lib.tables.run_manifest import LoadedFile
-from etl_lib.tables.samples import Sampled, in_buckets, sampled
+from etl_lib.tables.counting import Sampled, in_buckets, sampled
+from etl_lib.tables.ledger import LoadedFile
 from etl_lib.tables.schemas import DIMENSIONS, ETL_EVENTS, ETL_STAGE
 
 _SETTLED = (*APPLIED, "unchanged", VALID)

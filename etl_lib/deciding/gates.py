@@ -10,7 +10,7 @@ from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.reading.datasets import DATASETS
 from etl_lib.run.report import drift_sentences
 from etl_lib.run.run import Run
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.ledger import RunManifest
 
 log = structlog.get_logger(__name__)
 
@@ -39,7 +39,7 @@ def accounting_problem(batch: Batch) -> AccountingError | None:
     return AccountingError("the outcomes do not add up, no table was changed:\n  " + "\n  ".join(wrong))
 
 
-def quality_problem(run: Run, batch: Batch, manifest: Manifest) -> QualityGateError | None:
+def quality_problem(run: Run, batch: Batch, manifest: RunManifest) -> QualityGateError | None:
     """No rule with severity `fail` is broken, nothing drifted with the policy `fail`, and not too many records were
     rejected; of a replay all were rejected before.
     """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.tables.samples import sample
+from etl_lib.tables.counting import sample
 
 _POINT_ZERO = "^[+-]?[0-9]+[.]0+$"
 

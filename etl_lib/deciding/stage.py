@@ -20,9 +20,9 @@ from pyspark.sql.types import DataType
 from etl_lib.deciding.outcomes import APPLIED, BLANK, FILE, MANIFEST, NO_RECORDS
 from etl_lib.reading.datasets import DATASETS
 from etl_lib.sources.landing import LandingFile
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.tables.ledger import RunManifest
 from etl_lib.tables.schemas import DIMENSIONS, ETL_EVENTS, ETL_STAGE, Table
-from etl_lib.tables.values_frame import held, values_frame
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 
@@ -40,7 +40,7 @@ class Stage:
     def rows(self) -> DataFrame:
         """All rows of this run, in the columns of the stage's table."""
         rows = self.warehouse.read(self.table).where(F.col("run_id") == self.run_id)
-        return held(rows) if self.is_held else rows
+        return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema) if self.is_held else rows
 
     def records(self, dataset: str | None = None) -> DataFrame:
         """The rows that are input records."""
@@ -98,7 +98,7 @@ def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, r
     return stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")), ETL_STAGE)
 
 
-def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFrame]) -> Stage:
+def write_stage(warehouse: Warehouse, manifest: RunManifest, parts: Iterable[DataFrame]) -> Stage:
     """Write all parts and the manifest to etl_stage, in one commit."""
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"

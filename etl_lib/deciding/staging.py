@@ -24,7 +24,7 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import EVERYTHING, Scope
 from etl_lib.sources.landing import LandingFile
 from etl_lib.sources.new_files import not_loaded
-from etl_lib.tables.observed import records_read, size_columns, size_read
+from etl_lib.tables.counting import records_read, size_columns, size_read
 from etl_lib.tables.schemas import ETL_STAGE, PUBLISHED_TABLES
 
 

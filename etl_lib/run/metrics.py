@@ -12,7 +12,7 @@ from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from datetime import date
 from typing import Any
 
-from etl_lib.tables.run_manifest import Manifest, SetAside
+from etl_lib.tables.ledger import RunManifest, SetAside
 
 Counts = Mapping[str, int]
 Drift = Mapping[str, Mapping[str, Counts]]
@@ -244,7 +244,7 @@ class Metrics:
         """All metrics, as the ledger keeps them: one JSON object, in ASCII."""
         return as_json(self, ensure_ascii=True)
 
-    def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: Manifest) -> None:
+    def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: RunManifest) -> None:
         """What was read, and which files could not be."""
         self.batch, self.set_aside = batch, manifest.set_aside
 

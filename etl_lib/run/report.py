@@ -24,7 +24,7 @@ from etl_lib.run.metrics import (
     as_json,
 )
 from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, Settings
-from etl_lib.tables.run_manifest import REPLAY_JOB
+from etl_lib.tables.ledger import REPLAY_JOB
 from etl_lib.tables.schemas import Table
 
 MEANINGS = {

@@ -1,4 +1,4 @@
-"""Undoing a run: the tables go back to the versions from before it, and with it everything that came after.
+"""Undoing a run: the tables go back to the versions from before it, and everything that came after is undone, too.
 
 Restoring several tables is not one commit. So it is entered in etl_runs first, with all that it will do; a restore
 that was cut off is finished from there before anything else is read or written.
@@ -7,20 +7,20 @@ that was cut off is finished from there before anything else is read or written.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 
 import structlog
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import RestoreError
 from etl_lib.process.spark_errors import is_missing_version
 from etl_lib.run.metrics import Metrics, Restore, UndoMetrics, UpkeepMetrics, restore_from
 from etl_lib.run.run import Run, step
-from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, write_run
+from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, RunManifest, write_run
 from etl_lib.tables.merge import merge
 from etl_lib.tables.open_runs import unfinished
-from etl_lib.tables.run_manifest import Manifest
-from etl_lib.tables.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE, Table
+from etl_lib.tables.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
@@ -28,6 +28,8 @@ log = structlog.get_logger(__name__)
 
 MAINTAIN = "maintain"
 """The job that restores, as etl_runs names it."""
+
+_TABLES = {table.name: table for table in ALL_TABLES}
 
 _WHY_NOT = {
     APPLYING: "was cut off while its plan was applied: run the job once to finish it, then undo it",
@@ -39,29 +41,28 @@ _WHY_NOT = {
 
 def plan_restore(warehouse: Warehouse, run_id: str) -> Restore:
     """What undoing this run would do; RestoreError when it cannot be undone."""
-    waiting = {manifest.run_id: dict(manifest.versions) for manifest in cut_off_runs(warehouse)}
-    if run_id in waiting:
-        versions, done_since = waiting[run_id], []
+    cut_off = {manifest.run_id: manifest.versions for manifest in cut_off_runs(warehouse)}
+    if run_id in cut_off:
+        versions, done_since = dict(cut_off[run_id]), []
     else:
         run = _finished_run(warehouse, run_id)
         versions = dict(run["versions_before"])
         done_since = _done_since(warehouse, run["micros"], versions)
     # A run that was cut off is later than every complete one: it would have been finished first.
-    undone = [*done_since, *(other for other, before in waiting.items() if before.keys() & versions.keys())]
-    moved = {name: version for name, version in versions.items() if warehouse.version(_named(name)) != version}
-    _require_versions(warehouse, moved)
+    undone = [*done_since, *(other for other, before in cut_off.items() if before.keys() & versions.keys())]
+    _require_versions(warehouse, versions)
     files = warehouse.read(ETL_FILES).where(F.col("run_id").isin(undone)).count()
     return Restore(run_id, versions, undone, files)
 
 
 def restore(run: Run, planned: Restore) -> None:
     """Undo a run and all later ones that changed the same tables."""
-    before = run.warehouse.versions(map(_named, planned.versions))
+    before = run.warehouse.versions(_TABLES[name] for name in planned.versions)
     write_run(run.warehouse, RunEntry(run.manifest, APPLYING, Metrics(restore=planned), before, {}))
     _carry_out(run, run.manifest, planned, before)
 
 
-def cut_off_runs(warehouse: Warehouse) -> list[Manifest]:
+def cut_off_runs(warehouse: Warehouse) -> list[RunManifest]:
     """The staged runs, oldest first, that were cut off; none where no job has a stage."""
     return unfinished(warehouse) if warehouse.present([ETL_STAGE]) else []
 
@@ -79,7 +80,7 @@ def finish_restores(run: Run) -> list[str]:
     finished = []
     for row in unfinished_restores(run.warehouse):
         log.warning("finishing an interrupted restore", interrupted_run_id=row["run_id"], started_at=row["started"])
-        manifest = Manifest(row["run_id"], MAINTAIN, tuple(row["arguments"]), row["started"], is_plan=False)
+        manifest = RunManifest(row["run_id"], MAINTAIN, tuple(row["arguments"]), row["started"], is_plan=False)
         planned = restore_from(row["metrics"])
         _carry_out(run, manifest, planned, dict(row["versions_before"]))
         finished.append(planned.restored_run_id)
@@ -87,36 +88,33 @@ def finish_restores(run: Run) -> list[str]:
     return finished
 
 
-def _carry_out(run: Run, manifest: Manifest, planned: Restore, before: Mapping[str, int]) -> None:
-    """Every step can be repeated; the row of the restore itself is complete very last."""
+def _carry_out(run: Run, manifest: RunManifest, planned: Restore, before: Mapping[str, int]) -> None:
+    """Restore the tables and mark the undone runs; each step can be repeated, and the row of the restore comes last."""
     warehouse = run.warehouse
-    with step("restore") as told:
-        told["tables"] = len(planned.versions)
-        for name, version in planned.versions.items():
-            _restore_table(warehouse, _named(name), version)
-    with step("undone_runs") as told:
-        told.update(runs=len(planned.undone_runs), files=planned.files)
+    with step("restore") as counts:
+        counts["tables"] = len(planned.versions)
+        for table, version in ((_TABLES[name], version) for name, version in planned.versions.items()):
+            if warehouse.version(table) != version:
+                statement = f"RESTORE TABLE {warehouse.name(table)} TO VERSION AS OF {version:d}"
+                warehouse.commit(table, partial(warehouse.spark.sql, statement))
+    with step("undone_runs") as counts:
+        counts.update(runs=len(planned.undone_runs), files=planned.files)
         _mark_undone(warehouse, planned.undone_runs, f"undone by {manifest.run_id}")
     with step("ledger"):
-        after = warehouse.versions(map(_named, planned.versions))
+        after = warehouse.versions(_TABLES[name] for name in planned.versions)
         metrics = Metrics(manifest.run_id, DONE, UpkeepMetrics("restore"), restore=planned)
         write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=True)
 
 
-def _restore_table(warehouse: Warehouse, table: Table, version: int) -> None:
-    if warehouse.version(table) != version:
-        statement = f"RESTORE TABLE {warehouse.name(table)} TO VERSION AS OF {version:d}"
-        warehouse.commit(table, lambda: warehouse.spark.sql(statement).collect())
-
-
 def _mark_undone(warehouse: Warehouse, run_ids: Collection[str], message: str) -> None:
-    """Give the runs the status under which no later run finishes or applies them, and take their files away; also
-    those that have no row yet.
+    """Give the runs a status with which no later run finishes or applies them, and take their files away.
+
+    A run that was cut off may have no row yet, and gets one.
     """
     for manifest in cut_off_runs(warehouse):
         if manifest.run_id in run_ids:
             write_run(warehouse, RunEntry(manifest, UNDONE, Metrics(), manifest.versions, {}, message), again=True)
-    marked = values_frame(warehouse.spark, [(found,) for found in run_ids], "run_id STRING")
+    marked = values_frame(warehouse.spark, [(run_id,) for run_id in run_ids], "run_id STRING")
     files = F.array().cast(ETL_RUNS.schema["files"].dataType)
     source = marked.withColumns({"status": F.lit(UNDONE), "message": F.lit(message), "files": files})
     changed = "WHEN MATCHED THEN UPDATE SET t.status = s.status, t.message = s.message, t.files = s.files"
@@ -126,34 +124,42 @@ def _mark_undone(warehouse: Warehouse, run_ids: Collection[str], message: str) -
 def _finished_run(warehouse: Warehouse, run_id: str) -> Row:
     """The row of a run that can be undone: `versions_before`, and `micros`, when it ended."""
     runs = warehouse.read(ETL_RUNS).where(F.col("run_id") == run_id)
-    found = runs.select("job", "status", "versions_before", F.unix_micros("ended_at").alias("micros")).collect()
-    if not found:
+    rows = runs.select("job", "status", "versions_before", F.unix_micros("ended_at").alias("micros")).collect()
+    if not rows:
         raise RestoreError(f"there is no run {run_id} in etl_runs: look there for the run to undo")
-    status, job = found[0]["status"], found[0]["job"]
+    status = rows[0]["status"]
     if status in _WHY_NOT:
         raise RestoreError(f"run {run_id} {_WHY_NOT[status]}: there is nothing to undo")
-    if job == MAINTAIN:
+    if rows[0]["job"] == MAINTAIN:
         raise RestoreError(f"run {run_id} looked after the tables and loaded nothing: to undo a restore, load again")
-    if not found[0]["versions_before"]:
+    if not rows[0]["versions_before"]:
         raise RestoreError(f"run {run_id} did not record the versions of the tables before it: it cannot be undone")
-    return found[0]
+    return rows[0]
 
 
 def _done_since(warehouse: Warehouse, micros: int, versions: Collection[str]) -> list[str]:
     """The complete runs that ended at this time or later and recorded any of these tables, oldest first."""
     shares = F.arrays_overlap(F.map_keys("versions_before"), F.array(*map(F.lit, versions)))
     later = (F.unix_micros("ended_at") >= micros) & (F.col("status") == DONE) & (F.col("job") != MAINTAIN)
-    found = warehouse.read(ETL_RUNS).where(later & shares).select("run_id", "ended_at").orderBy("ended_at", "run_id")
-    return [row["run_id"] for row in found.collect()]
+    runs = warehouse.read(ETL_RUNS).where(later & shares).select("run_id", "ended_at").orderBy("ended_at", "run_id")
+    return [row["run_id"] for row in runs.collect()]
 
 
 def _require_versions(warehouse: Warehouse, versions: Mapping[str, int]) -> None:
-    """Look at every file of these versions before any table changes: a VACUUM may have taken some of them."""
-    gone = [
-        f"{name} at version {version}"
-        for name, version in versions.items()
-        if not _is_readable(warehouse, name, version)
-    ]
+    """Open every file of the versions that are not the newest, before any table changes: a VACUUM may have taken some.
+
+    RestoreError names all versions that are no longer there.
+    """
+    gone = []
+    for name, version in versions.items():
+        if warehouse.version(_TABLES[name]) != version:
+            try:
+                # The path of a row's file is known only when the file has been opened.
+                warehouse.read(_TABLES[name], versions).select("_metadata.file_path").distinct().count()
+            except Exception as error:
+                if not is_missing_version(error):
+                    raise
+                gone.append(f"{name} at version {version}")
     if gone:
         raise RestoreError(
             f"no longer there, a VACUUM has deleted files of it: {', '.join(gone)}. No table was changed; a later run "
@@ -161,38 +167,18 @@ def _require_versions(warehouse: Warehouse, versions: Mapping[str, int]) -> None
         )
 
 
-def _is_readable(warehouse: Warehouse, name: str, version: int) -> bool:
-    try:
-        # The path of a row's file is known only when the file has been opened.
-        _at(warehouse, name, version).select("_metadata.file_path").distinct().count()
-    except Exception as error:
-        if is_missing_version(error):
-            return False
-        raise
-    return True
-
-
-def rows_at(warehouse: Warehouse, versions: Mapping[str, int]) -> dict[str, int]:
-    """How many rows each table has at a version."""
-    return {name: _at(warehouse, name, version).count() for name, version in versions.items()}
-
-
-def _at(warehouse: Warehouse, name: str, version: int) -> DataFrame:
-    return warehouse.read(_named(name), {name: version})
-
-
-def _named(name: str) -> Table:
-    """The table of a name that etl_runs recorded."""
-    return {table.name: table for table in ALL_TABLES}[name]
-
-
 def restore_metrics(warehouse: Warehouse, planned: Restore) -> UpkeepMetrics:
-    """What a restore tells: the tables with their versions and rows now and then, the undone runs, the files."""
-    tables = list(map(_named, planned.versions))
-    versions, rows, then = warehouse.versions(tables), warehouse.rows(tables), rows_at(warehouse, planned.versions)
-    told = {
-        name: {"version": versions[name], "back_to": version, "rows": rows[name], "rows_then": then[name]}
-        for name, version in planned.versions.items()
+    """The tables with their versions and rows now and after the restore, the runs that it undoes, and their files."""
+    tables = [_TABLES[name] for name in planned.versions]
+    versions, rows = warehouse.versions(tables), warehouse.rows(tables)
+    changes = {
+        table.name: {
+            "version": versions[table.name],
+            "back_to": planned.versions[table.name],
+            "rows": rows[table.name],
+            "rows_then": warehouse.read(table, planned.versions).count(),
+        }
+        for table in tables
     }
     undo = UndoMetrics(planned.restored_run_id, planned.undone_runs, planned.files)
-    return UpkeepMetrics("restore", told, undo=undo)
+    return UpkeepMetrics("restore", changes, undo=undo)

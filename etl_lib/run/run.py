@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +17,8 @@ from typing import Any
 import structlog
 from pyspark.sql import SparkSession
 
-from etl_lib.process.errors import DiskFullError, LakehouseError, PlanError, WarehouseBusyError
+from etl_lib import RELEASE
+from etl_lib.process.errors import DiskFullError, LakehouseError, PlanError, SchemaError, WarehouseBusyError
 from etl_lib.process.faults import reach
 from etl_lib.process.lock import local_folder, warehouse_lock
 from etl_lib.process.redaction import redacted
@@ -25,14 +26,13 @@ from etl_lib.process.session import open_session, temporary_settings
 from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.process.tuning import INTERPRETED
 from etl_lib.run.metrics import Metrics
-from etl_lib.run.opening import open_tables
 from etl_lib.run.report import Job, print_json, print_plan, print_summary, write_metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import DONE, FAILED, PLANNED, Ledger
-from etl_lib.tables.run_manifest import Manifest
-from etl_lib.tables.warehouse import Warehouse
+from etl_lib.tables.ledger import DONE, FAILED, PLANNED, Ledger, RunManifest, read_ledger
+from etl_lib.tables.schemas import ETL_RUNS, VIEWS, Table
+from etl_lib.tables.warehouse import Warehouse, differences
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ class Run:
     rules: RuleBook
     spark: SparkSession
     warehouse: Warehouse
-    manifest: Manifest
+    manifest: RunManifest
     ledger: Ledger
     """What the ledger said at the start."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -59,18 +59,18 @@ class Run:
 
 @contextmanager
 def step(name: str) -> Iterator[dict[str, Any]]:
-    """Time a step and log its end; a number put under a name, e.g. `records`, is logged with its rate.
+    """Time a step, and log its end with what it puts into the dictionary; a number that is not 0 also with its rate.
 
     Before and after it are the fault points `<name>.before` and `<name>.after`.
     """
     started = time.monotonic()
-    told: dict[str, Any] = {}
+    counts: dict[str, Any] = {}
     reach(f"{name}.before")
-    yield told
+    yield counts
     reach(f"{name}.after")
     seconds = time.monotonic() - started
-    rates = {f"{unit}_per_s": round(n / max(seconds, 1e-3)) for unit, n in told.items() if isinstance(n, int) and n}
-    log.info(name, **told, **rates, seconds=round(seconds, 1))
+    rates = {f"{unit}_per_s": round(n / max(seconds, 1e-3)) for unit, n in counts.items() if isinstance(n, int) and n}
+    log.info(name, **counts, **rates, seconds=round(seconds, 1))
 
 
 @contextmanager
@@ -84,7 +84,7 @@ def open_run(
     """
     started = datetime.now(UTC)
     begun = time.monotonic()
-    manifest = Manifest(
+    manifest = RunManifest(
         run_id=run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
         job=job.name,
         arguments=arguments.given,
@@ -129,24 +129,57 @@ def open_run(
         structlog.contextvars.unbind_contextvars("run_id")
 
 
+def open_tables(warehouse: Warehouse, tables: Sequence[Table]) -> Ledger:
+    """Make the tables that are absent, and give what the ledger says.
+
+    SchemaError for tables that differ from their declared columns, and for the warehouse of another release. A table
+    that is still as the ledger has it, by the same declarations, is not asked.
+    """
+    columns = warehouse.columns(ETL_RUNS)
+    if columns is None:
+        warehouse.create(tables)
+        if warehouse.is_catalog and ETL_RUNS in tables:
+            for view in VIEWS:
+                warehouse.create_view(view)
+        return Ledger()
+    if "release" not in columns.names:
+        raise _of_another_release(warehouse, "an earlier state of this project")
+    if differences(ETL_RUNS.schema, columns):
+        warehouse.create(dict.fromkeys((ETL_RUNS, *tables)))  # its error names all that differ
+    ledger = read_ledger(warehouse)
+    if others := sorted(ledger.releases - {RELEASE}):
+        raise _of_another_release(warehouse, f"release {', '.join(others)}")
+    versions = warehouse.versions_on_disk(tables)
+    unmoved = {name for name, left in ledger.tables.items() if versions.get(name) == left.version}
+    warehouse.create(table for table in tables if table is not ETL_RUNS and table.name not in unmoved)
+    return ledger
+
+
+def _of_another_release(warehouse: Warehouse, writer: str) -> SchemaError:
+    return SchemaError(
+        f"{warehouse.location} was written by {writer}, and this is release {RELEASE}: work on it with that one, or "
+        "set warehouse to a new place and load the landing files into that"
+    )
+
+
 def _keep(output: str, metrics: Metrics) -> None:
-    """Write the metrics; that they cannot be written is told, and does not undo what the run did."""
+    """Write the metrics; when they cannot be written, that is logged, and what the run did stays."""
     try:
         write_metrics(output, metrics)
     except (OSError, ValueError) as error:
-        log.error("the metrics could not be written", output=output, reason=str(error))  # noqa: TRY400 - told in a line
+        log.error("the metrics could not be written", output=output, reason=str(error))  # noqa: TRY400 - one line says it
 
 
 def full_disk_message(settings: Settings) -> str:
     """The local folders that a run writes to, each with the space that its disk has left, and what to do."""
     scratch = os.environ.get("SPARK_LOCAL_DIRS") or settings.spark.get("spark.local.dir", tempfile.gettempdir())
     places = {"warehouse": settings.warehouse, "output": settings.output, "Spark's scratch": scratch.split(",")[0]}
-    told = [
+    free = [
         f"{name} {place} has {shutil.disk_usage(folder).free / 1e6:,.1f} MB free"
         for name, place in places.items()
         if (folder := local_folder(place)) is not None and folder.exists()
     ]
     return (
-        f"a disk is full: {'; '.join(told)}. Make room and run the same command again: what was not committed is in no "
+        f"a disk is full: {'; '.join(free)}. Make room and run the same command again: what was not committed is in no "
         "table, and a run that was staged is finished from its stage"
     )

@@ -23,8 +23,9 @@ from etl_lib.sinks.differences import changes_between, everything
 from etl_lib.sinks.reconciliation import Books
 from etl_lib.sinks.sink import Change, Changes, Shown, Sink, SinkError
 from etl_lib.tables.ledger import FAILED, consistent_versions
-from etl_lib.tables.publishes import COMPLETE, DIFFERS, Publish, PublishEntry, publish_of, write_publish
+from etl_lib.tables.publishes import COMPLETE, DIFFERS, Publish, publish_of
 from etl_lib.tables.schemas import ETL_PUBLISHES, ETL_RUNS, SALES_TABLES, Table
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
@@ -195,18 +196,23 @@ class _Publishing:
         return changes
 
     def _enter(self, message: str | None) -> None:
-        entry = PublishEntry(
-            publish=self.publish,
-            run_id=self.run.run_id,
-            sink=self.sink.name,
-            address=self.sink.address,
-            status=self.metrics.status,
-            groups=self.metrics.changes.groups if self.metrics.changes else {},
-            rows=self.metrics.rows or {},
-            message=message,
-            ended_at=datetime.now(UTC),
+        publish = self.publish
+        row = (
+            publish.publish_id,
+            self.run.run_id,
+            self.sink.name,
+            self.sink.address,
+            self.metrics.status,
+            publish.is_full,
+            publish.previous,
+            dict(publish.versions),
+            dict(self.metrics.changes.groups if self.metrics.changes else {}),
+            dict(self.metrics.rows or {}),
+            message,
+            publish.published_at,
+            datetime.now(UTC),
         )
-        write_publish(self.run.warehouse, entry)
+        self.run.warehouse.append(ETL_PUBLISHES, values_frame(self.run.spark, [row], ETL_PUBLISHES.columns))
 
 
 def why_everything(warehouse: Warehouse, sink: Sink, shown: Shown | None) -> str | None:

@@ -28,7 +28,7 @@ from etl_lib.settings.jdbc_settings import (
 )
 from etl_lib.sources.jdbc_database import Database, check_columns, columns_of, quoted, sql_position, types_of
 from etl_lib.sources.pull_folder import PullFolder, new_pull
-from etl_lib.tables.observed import observed
+from etl_lib.tables.counting import observed
 
 _WITH_NULLS = {"ignoreNullFields": "false"}
 _CSV = {"header": "true", "quoteAll": "true", "escape": '"'}

@@ -26,8 +26,7 @@ from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Scope
 from etl_lib.sources.landing import LandingFile, collected_by, landing_files, read_text, unread, vanished_file
-from etl_lib.tables.ledger import known_versions, loaded_files, set_aside_files
-from etl_lib.tables.run_manifest import SetAside
+from etl_lib.tables.ledger import SetAside, known_versions, loaded_files, set_aside_files
 from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)

@@ -16,8 +16,8 @@ from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.jdbc import checkpoint_of, checkpoint_text, land_changes
 from etl_lib.sources.jdbc_database import Database
 from etl_lib.sources.pull_folder import PullFolder
-from etl_lib.tables.ledger import append_values
 from etl_lib.tables.schemas import ETL_PULLS
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 
@@ -83,4 +83,5 @@ def _enter(run: Run, dataset: str, folder: PullFolder, checkpoint: datetime | No
         "folder": folder.location,
         "ended_at": manifest.ended_at or datetime.now(UTC),
     }
-    append_values(run.warehouse, ETL_PULLS, [tuple(values[name] for name in ETL_PULLS.column_names)])
+    row = tuple(values[name] for name in ETL_PULLS.column_names)
+    run.warehouse.append(ETL_PULLS, values_frame(run.spark, [row], ETL_PULLS.columns))

@@ -2,39 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
-from datetime import UTC, datetime, timedelta
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import TimestampType
 
 from etl_lib import RELEASE
-from etl_lib.tables.run_manifest import LoadedFile, Manifest, SetAside, set_aside_from
-from etl_lib.tables.schemas import (
-    ETL_RUNS,
-    LOADED_FILE,
-    PUBLISHED_TABLES,
-    RULE_RESULT,
-    SCHEMAS,
-    Table,
-)
+from etl_lib.tables.schemas import ETL_RUNS, PUBLISHED_TABLES, SCHEMAS, Table
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
 DONE, PLANNED, APPLYING, FAILED, UNDONE = "done", "planned", "applying", "failed", "undone"
 
-# What of etl_runs is written as it is; times come as texts and numbers, so that no clock of this machine has a part.
-_WRITTEN = f"""
-    run_id STRING, job STRING, status STRING, arguments ARRAY<STRING>, started STRING, outcomes MAP<STRING, BIGINT>,
-    metrics STRING, versions_before MAP<STRING, BIGINT>, versions_after MAP<STRING, BIGINT>, message STRING,
-    loaded ARRAY<{LOADED_FILE.replace("TIMESTAMP", "BIGINT")}>, rules ARRAY<{RULE_RESULT}>,
-    tables_left MAP<STRING, STRUCT<version: BIGINT, rows: BIGINT>>, release STRING, schemas STRING"""
+REPLAY_JOB = "quarantine"
+"""The job whose stages hold entries of the quarantine instead of the records of files."""
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A version of a landing file that could not be read, and why; `modified_at` in microseconds since the epoch."""
+
+    dataset: str
+    path: str
+    size: int
+    modified_at: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """A version of a landing file, how many records it has, and the first and last version of an order among them.
+
+    Times are in microseconds since the epoch.
+    """
+
+    dataset: str
+    path: str
+    size: int
+    modified_at: int
+    records: int
+    min_version_at: int | None
+    max_version_at: int | None
+
+
+@dataclass(frozen=True)
+class RunManifest:
+    """What finishing a run needs to know of its start."""
+
+    run_id: str
+    job: str
+    arguments: tuple[str, ...]
+    started_at: str
+    is_plan: bool
+    """A plan waits for `--apply`; any other stage is finished by the next run."""
+    versions: Mapping[str, int] = field(default_factory=dict)
+    """The versions of PUBLISHED_TABLES that the run was staged against: what to go back to, to undo it."""
+    set_aside: tuple[SetAside, ...] = ()
+    """The files that wait, because they cannot be read as they are."""
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the records come from the quarantine and not from files."""
+        return self.job == REPLAY_JOB
 
 
 @dataclass(frozen=True)
@@ -65,7 +99,7 @@ class TableLeft:
 
 
 class RunMetrics(Protocol):
-    """What a run tells of itself, as far as the ledger keeps it."""
+    """The metrics of a run, as far as the ledger keeps them."""
 
     @property
     def outcomes(self) -> Mapping[str, int]:
@@ -78,9 +112,9 @@ class RunMetrics(Protocol):
 
 @dataclass(frozen=True)
 class RunEntry:
-    """What etl_runs says of a run."""
+    """The row of a run in etl_runs."""
 
-    manifest: Manifest
+    manifest: RunManifest
     status: str
     metrics: RunMetrics
     versions_before: Mapping[str, int]
@@ -96,54 +130,37 @@ class RunEntry:
 def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> None:
     """Write the one row of a run; `again` replaces the row of a plan that is now applied, or of a first try."""
     manifest = entry.manifest
-    values = (
-        manifest.run_id,
-        manifest.job,
-        entry.status,
-        list(manifest.arguments),
-        manifest.started_at,
-        dict(entry.metrics.outcomes),
-        entry.metrics.text,
-        dict(entry.versions_before),
-        dict(entry.versions_after),
-        entry.message,
-        [asdict(file) for file in entry.files],
-        [_result_row(result) for result in entry.rules],
-        {name: asdict(left) for name, left in entry.tables_left.items()},
-        RELEASE,
-        SCHEMAS,
-    )
-    row = values_frame(warehouse.spark, [values], _WRITTEN).withColumns(
-        {
-            "started_at": F.col("started").cast("timestamp"),
-            "ended_at": F.current_timestamp(),
-            "files": F.transform("loaded", _loaded_file),
-        }
-    )
-    columns = row.select(*ETL_RUNS.column_names)
+    row = {
+        "run_id": manifest.run_id,
+        "job": manifest.job,
+        "status": entry.status,
+        "arguments": manifest.arguments,
+        "started_at": datetime.fromisoformat(manifest.started_at),
+        "ended_at": None,  # by Spark's clock, below
+        "outcomes": dict(entry.metrics.outcomes),
+        "metrics": entry.metrics.text,
+        "versions_before": dict(entry.versions_before),
+        "versions_after": dict(entry.versions_after),
+        "message": entry.message,
+        "files": [asdict(file) for file in entry.files],
+        "rules": [asdict(result) | {"fingerprint": result.fingerprint} for result in entry.rules],
+        "tables_left": {name: asdict(left) for name, left in entry.tables_left.items()},
+        "release": RELEASE,
+        "schemas": SCHEMAS,
+    }
+    values = [row[name] for name in ETL_RUNS.column_names]
+    rows = values_frame(warehouse.spark, [values], ETL_RUNS.columns).withColumn("ended_at", F.current_timestamp())
     if again:
-        warehouse.overwrite(ETL_RUNS, columns, F.col("run_id") == manifest.run_id)
+        warehouse.overwrite(ETL_RUNS, rows, F.col("run_id") == manifest.run_id)
     else:
-        warehouse.append(ETL_RUNS, columns)
-
-
-def _result_row(result: RuleResult) -> dict[str, Any]:
-    row = asdict(result) | {"samples": list(result.samples), "fingerprint": result.fingerprint}
-    del row["check"]
-    return row
-
-
-def _loaded_file(file: Column) -> Column:
-    times = {"modified_at", "min_version_at", "max_version_at"}
-    names = [item.name for item in fields(LoadedFile)]
-    return F.struct(*((F.timestamp_micros(file[n]) if n in times else file[n]).alias(n) for n in names))
+        warehouse.append(ETL_RUNS, rows)
 
 
 def planned_versions(warehouse: Warehouse, job: str, run_id: str) -> dict[str, int] | None:
     """The table versions that a job's plan was made on, or None when there is none that waits under that id."""
     waits = (F.col("run_id") == run_id) & (F.col("job") == job) & (F.col("status") == PLANNED)
-    found = warehouse.read(ETL_RUNS).where(waits).select("versions_before").collect()
-    return dict(found[0]["versions_before"]) if found else None
+    plans = warehouse.read(ETL_RUNS).where(waits).select("versions_before").collect()
+    return dict(plans[0]["versions_before"]) if plans else None
 
 
 def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[str, int]:
@@ -153,14 +170,14 @@ def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[s
     """
     runs = warehouse.read(ETL_RUNS).where(F.col("status") == DONE)
     left = runs.select("ended_at", F.explode("versions_after").alias("name", "version"))
-    wanted = left.where(F.col("name").isin([table.name for table in tables]))
-    found = wanted.groupBy("name").agg(F.max_by("version", "ended_at").alias("version")).collect()
-    return {row["name"]: row["version"] for row in found}
+    asked = left.where(F.col("name").isin([table.name for table in tables]))
+    last = asked.groupBy("name").agg(F.max_by("version", "ended_at").alias("version")).collect()
+    return {row["name"]: row["version"] for row in last}
 
 
 @dataclass(frozen=True)
 class Ledger:
-    """What the ledger said when it was looked at."""
+    """What a run reads in the ledger when it begins."""
 
     tables: Mapping[str, TableLeft] = field(default_factory=dict)
     """As the last complete runs left them, by name, those declared as they are now."""
@@ -175,17 +192,17 @@ class Ledger:
         return (left and left.rows) or 0
 
 
-def look_at(warehouse: Warehouse) -> Ledger:
-    """One small query, since every run begins with it."""
+def read_ledger(warehouse: Warehouse) -> Ledger:
+    """Read what every run begins with, in one small query."""
     is_done = F.col("status") == DONE
     left = F.explode_outer(F.when(is_done & (F.col("schemas") == SCHEMAS), F.col("tables_left")))
-    told = warehouse.read(ETL_RUNS).select("status", "release", "ended_at", left.alias("name", "left"))
-    found = told.groupBy("name").agg(
+    runs = warehouse.read(ETL_RUNS).select("status", "release", "ended_at", left.alias("name", "left"))
+    by_table = runs.groupBy("name").agg(
         F.max_by("left", "ended_at").alias("left"),
         F.bool_or(F.col("status") == APPLYING).alias("has_open"),
         F.collect_set("release").alias("releases"),
     )
-    rows = found.collect()
+    rows = by_table.collect()
     return Ledger(
         {row["name"]: TableLeft(*row["left"]) for row in rows if row["name"] is not None},
         any(row["has_open"] for row in rows),
@@ -196,40 +213,35 @@ def look_at(warehouse: Warehouse) -> Ledger:
 def rows_at(warehouse: Warehouse, versions: Mapping[str, int], left: Mapping[str, TableLeft]) -> dict[str, int]:
     """How many rows the tables have at these versions, by name.
 
-    A table at version 0 was only created, and one that is as a run left it has so many rows as that told; the others
-    are counted.
+    Known of a table at version 0, which was only created, and of one that is as a run left it; else counted.
     """
     known = {name: 0 for name, version in versions.items() if version == 0}
-    for name, version in versions.items():
-        told = left.get(name)
-        if told is not None and told.version == version and told.rows is not None:
-            known[name] = told.rows
-    return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name in versions.keys() - known.keys()])
+    known |= {
+        name: table.rows
+        for name, table in left.items()
+        if table.rows is not None and table.version == versions.get(name)
+    }
+    return known | _count_rows(warehouse, versions.keys() - known.keys())
 
 
 def rows_after(
     warehouse: Warehouse, rows: Mapping[str, int], before: Mapping[str, int], after: Mapping[str, int]
 ) -> dict[str, int]:
-    """How many rows the tables have after this run, by name, when `rows` were there at the versions `before`.
+    """How many rows the tables have at the versions `after`, by name, when `rows` were there at the versions `before`.
 
-    Known of a table that this run alone has changed since then, by what Delta said of each write; else counted.
+    Known where Delta's log says how many rows each commit has added; else counted.
     """
     known = {}
-    for name, there in rows.items():
-        grown = warehouse.grown.get(name, 0)
-        if grown is not None and after[name] == before[name] + warehouse.commits[name]:
-            known[name] = there + grown
-    return known | warehouse.rows([table for table in PUBLISHED_TABLES if table.name in rows.keys() - known.keys()])
+    for table in PUBLISHED_TABLES:
+        if table.name in rows:
+            added = warehouse.rows_added(table, before[table.name], after[table.name])
+            if added is not None:
+                known[table.name] = rows[table.name] + added
+    return known | _count_rows(warehouse, rows.keys() - known.keys())
 
 
-def loaded_files(warehouse: Warehouse) -> DataFrame:
-    """The versions of landing files that done runs loaded: the fields of LoadedFile.
-
-    As many rows as runs that entered it, for a key that is only looked for.
-    """
-    # Not by a filter, for which Delta would look at the statistics of its few small files.
-    of_done = F.when(F.col("status") == DONE, F.col("files"))
-    return warehouse.read(ETL_RUNS).select(F.explode(of_done).alias("file")).select("file.*")
+def _count_rows(warehouse: Warehouse, names: Collection[str]) -> dict[str, int]:
+    return warehouse.rows([table for table in PUBLISHED_TABLES if table.name in names])
 
 
 def tables_left(warehouse: Warehouse, tables: Sequence[Table], rows: Mapping[str, int]) -> dict[str, TableLeft]:
@@ -238,30 +250,28 @@ def tables_left(warehouse: Warehouse, tables: Sequence[Table], rows: Mapping[str
     return {name: TableLeft(version, rows.get(name)) for name, version in versions.items()}
 
 
-def append_values(warehouse: Warehouse, table: Table, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Append rows in the declared order of the columns; a time has a zone, or is in microseconds since the epoch."""
-    times = [field.name for field in table.schema if isinstance(field.dataType, TimestampType)]
-    numbers = dict.fromkeys(times, "BIGINT")
-    columns = ", ".join(f"{f.name} {numbers.get(f.name, f.dataType.simpleString())}" for f in table.schema)
-    found = values_frame(warehouse.spark, [tuple(map(_in_micros, row)) for row in rows], columns)
-    warehouse.append(table, found.withColumns({name: F.timestamp_micros(name) for name in times}))
+def loaded_files(warehouse: Warehouse) -> DataFrame:
+    """The versions of landing files that done runs loaded: the fields of LoadedFile, a row for each run that did."""
+    # Not by a filter, for which Delta would look at the statistics of its few small files.
+    of_done = F.when(F.col("status") == DONE, F.col("files"))
+    return warehouse.read(ETL_RUNS).select(F.explode(of_done).alias("file")).select("file.*")
 
 
 def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:
     """The (dataset, path, size, microseconds of modified_at) that the ledger has of some datasets."""
     loaded = loaded_files(warehouse).where(F.col("dataset").isin(list(datasets)))
-    found = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
-    return {(row[0], row[1], row[2], row[3]) for row in found}
+    rows = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
+    return {(row[0], row[1], row[2], row[3]) for row in rows}
 
 
 def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
     """The file versions that complete runs could not read."""
-    told = F.get_json_object("metrics", "$.set_aside").alias("told")
-    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(told)
-    texts = done.where(F.col("told") != "[]").distinct().collect()
-    return [file for row in texts for file in set_aside_from(row["told"])]
+    files = F.get_json_object("metrics", "$.set_aside").alias("files")
+    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(files)
+    texts = done.where(F.col("files") != "[]").distinct().collect()
+    return [file for row in texts for file in set_aside_from(json.loads(row["files"]))]
 
 
-def _in_micros(value: Any) -> Any:
-    """A time as a number, so that no clock or zone of this machine has a part in it; anything else as it is."""
-    return (value - _EPOCH) // timedelta(microseconds=1) if isinstance(value, datetime) else value
+def set_aside_from(files: Iterable[Mapping[str, Any]]) -> tuple[SetAside, ...]:
+    """The files that a run has set aside, from their fields in JSON."""
+    return tuple(SetAside(**fields) for fields in files)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import date
-from typing import Any
 
 from pyspark.sql import DataFrame
 
@@ -27,42 +26,23 @@ def dates_literal(column: str, dates: Collection[date]) -> str:
     return f"{column} IN ({literals})"
 
 
-def merge(
-    warehouse: Warehouse,
-    table: Table,
-    source: DataFrame,
-    *,
-    on: str,
-    clauses: Sequence[str],
-) -> int | None:
-    """Run one MERGE of `source` (alias s, one row a key) into `table` (alias t); gives how many rows it inserted, None
-    where Delta does not say.
+def merge(warehouse: Warehouse, table: Table, source: DataFrame, *, on: str, clauses: Sequence[str]) -> int | None:
+    """Run one MERGE of `source` (alias s, one row a key) into `table` (alias t).
+
+    Gives how many rows it inserted, None where Delta does not say.
     """
-    told: dict[str, Any] = {}
-
-    def write() -> int | None:
-        found = warehouse.spark.sql(statement).collect()
-        told.update(found[0].asDict() if found else {})
-        inserted, deleted = told.get("num_inserted_rows"), told.get("num_deleted_rows")
-        return None if inserted is None or deleted is None else inserted - deleted
-
     view = f"merge_source_{table.name}"  # two tables may be merged into at the same time
     source.createOrReplaceTempView(view)
     try:
         statement = f"MERGE INTO {warehouse.name(table)} AS t USING {view} AS s ON {on} {' '.join(clauses)}"
-        warehouse.commit(table, write)
+        counts = warehouse.commit(table, lambda: warehouse.spark.sql(statement).collect())
     finally:
         warehouse.spark.catalog.dropTempView(view)
-    if told.get("num_affected_rows") == 0:
-        warehouse.commits[table.name] -= 1  # of nothing Delta makes no commit where it has deletion vectors
-    return told.get("num_inserted_rows")
+    return counts[0].asDict().get("num_inserted_rows") if counts else None
 
 
 def inserting(clauses: Sequence[str]) -> list[str]:
-    """Those of `insert_all`: all that a source needs which changes nothing that is there.
-
-    Without the others Delta rewrites no file, and an insert stays idempotent.
-    """
+    """The clauses of `insert_all`, which are enough for a source that changes no row: then Delta rewrites no file."""
     return [clause for clause in clauses if clause.startswith(_ABSENT)]
 
 

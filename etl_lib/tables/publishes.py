@@ -1,4 +1,4 @@
-"""The publishes of the ledger: which sink shows which versions of the tables, a row each in etl_publishes."""
+"""A publish: which versions of the tables a sink shows afterwards; one row each in etl_publishes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from datetime import datetime
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from etl_lib.tables.ledger import append_values
 from etl_lib.tables.schemas import ETL_PUBLISHES
 from etl_lib.tables.warehouse import Warehouse
 
 COMPLETE, DIFFERS = "complete", "differs"
+"""What etl_publishes says of a publish; DIFFERS when the sink was held against the tables and differs; else FAILED."""
 
 
 @dataclass(frozen=True)
@@ -42,48 +42,9 @@ class Publish:
         return json.dumps(dict(sorted(self.versions.items())), separators=(",", ":"))
 
 
-@dataclass(frozen=True)
-class PublishEntry:
-    """What etl_publishes says of a publish; `status` is COMPLETE, DIFFERS (from the tables, when held against them)
-    or FAILED.
-    """
-
-    publish: Publish
-    run_id: str
-    sink: str
-    address: str
-    status: str
-    groups: Mapping[str, int]
-    """The groups that it brought, by table; none of a full publish."""
-    rows: Mapping[str, int]
-    message: str | None
-    ended_at: datetime
-
-
-def write_publish(warehouse: Warehouse, entry: PublishEntry) -> None:
-    """Append the one row of a publish."""
-    publish = entry.publish
-    row = (
-        publish.publish_id,
-        entry.run_id,
-        entry.sink,
-        entry.address,
-        entry.status,
-        publish.is_full,
-        publish.previous,
-        dict(publish.versions),
-        dict(entry.groups),
-        dict(entry.rows),
-        entry.message,
-        publish.published_at,
-        entry.ended_at,
-    )
-    append_values(warehouse, ETL_PUBLISHES, [row])
-
-
 def publish_of(warehouse: Warehouse, sink: str, address: str, publish_id: str) -> Row | None:
     """The row (status, versions, started_micros) of a publish to this sink; None when the ledger has none."""
     is_it = (F.col("publish_id") == publish_id) & (F.col("sink") == sink) & (F.col("address") == address)
     started = F.unix_micros("started_at").alias("started_micros")
-    found = warehouse.read(ETL_PUBLISHES).where(is_it).select("status", "versions", started).collect()
-    return found[0] if found else None
+    rows = warehouse.read(ETL_PUBLISHES).where(is_it).select("status", "versions", started).collect()
+    return rows[0] if rows else None

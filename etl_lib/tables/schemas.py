@@ -244,15 +244,13 @@ ETL_EVENTS = Table(
         row BIGINT NOT NULL""",
 )
 
-_LEDGER = (QUARANTINE, ETL_RUNS)
-
-ORDER_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES, *_LEDGER, ETL_STAGE)
-"""The tables of the orders job."""
 SALES_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES)
 """What a run of the orders job changes one after the other, and a reader wants to see together."""
 PUBLISHED_TABLES = (*SALES_TABLES, QUARANTINE)
 """The tables whose versions the ledger has of each run, before and after it."""
-FEATURE_TABLES = (VALUE_PROP_FEATURES, *_LEDGER, ETL_EVENTS)
+ORDER_TABLES = (*PUBLISHED_TABLES, ETL_RUNS, ETL_STAGE)
+"""The tables of the orders job."""
+FEATURE_TABLES = (VALUE_PROP_FEATURES, QUARANTINE, ETL_RUNS, ETL_EVENTS)
 """The tables of the value-props job."""
 ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS, ETL_PUBLISHES)
 VIEWS = (ETL_FILES, DQ_RESULTS)

@@ -19,11 +19,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def values_frame(spark: SparkSession, values: Iterable[Sequence[Any]], columns: str) -> DataFrame:
-    """One row for each of the `values`, which have a value for each of the `columns` (DDL).
+    """One row for each of the `values`, which have a value for each of the `columns` (DDL; all of them may be NULL).
 
-    What of a text is no character, as of an argument that was not UTF-8, becomes U+FFFD.
+    A time has a zone, or is in microseconds since the epoch. What is no character, as in an argument that was not
+    UTF-8, becomes U+FFFD.
     """
-    schema = cast("StructType", StructType.fromDDL(columns))
+    schema = cast("StructType", StructType.fromDDL(columns)).toNullable()
     types = to_arrow_schema(schema)
     rows = list(values)
     arrays = [pa.array([_of_characters(row[at]) for row in rows], field.type) for at, field in enumerate(types)]
@@ -39,14 +40,3 @@ def _of_characters(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(_of_characters, value))
     return value
-
-
-def held(rows: DataFrame) -> DataFrame:
-    """These rows as values in the plan of each query; for few, as they pass through the driver."""
-    return rows.sparkSession.createDataFrame(rows.toArrow(), rows.schema)
-
-
-def held_if_any(rows: DataFrame) -> list[DataFrame]:
-    """These rows, held, in a list; without any the list is empty."""
-    found = rows.toArrow()
-    return [rows.sparkSession.createDataFrame(found, rows.schema)] if found.num_rows else []

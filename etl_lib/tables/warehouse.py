@@ -12,35 +12,49 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession, is_remote
-from pyspark.sql.types import DataType, StructType
+from pyspark.sql.types import StructType
+from tenacity import (
+    RetryCallState,
+    RetryError,
+    Retrying,
+    retry_if_exception,
+    stop_after_attempt,
+    wait_random_exponential,
+)
 
-from etl_lib.process.errors import ConfigError, SchemaError
+from etl_lib.process.errors import ConfigError, ConflictError, SchemaError
 from etl_lib.process.lock import local_folder
-from etl_lib.tables.commits import commit
+from etl_lib.process.spark_errors import is_collision
 from etl_lib.tables.schemas import Table, View
+
+log = structlog.get_logger(__name__)
 
 Answer = TypeVar("Answer")
 
+ATTEMPTS = 6
+"""How often a write is tried that collides with another writer's each time."""
+LONGEST_WAIT_S = 20
+
 _CATALOG = "catalog:"
 _COMMIT = re.compile(r"[0-9]{20}\.json")
-_ROWS = ("numOutputRows", "numDeletedRows", "numCopiedRows")
+_ROWS = {"WRITE": ("numOutputRows", "numDeletedRows"), "MERGE": ("numTargetRowsInserted", "numTargetRowsDeleted")}
+"""Delta's names for the rows that a commit has added and removed, by its operation."""
 _NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)?", re.ASCII)
 
 
 @dataclass(frozen=True)
 class Warehouse:
-    """Where the tables are; makes, opens and asks them."""
+    """Where the tables are; makes, opens, asks and changes them."""
 
     spark: SparkSession
     location: str
     collisions: Counter[str] = field(default_factory=Counter, compare=False)
     """How often a commit had to be tried again, by table."""
-    commits: Counter[str] = field(default_factory=Counter, compare=False)
-    """How many writes this process has made, by table."""
-    grown: dict[str, int | None] = field(default_factory=dict, compare=False)
-    """By how many rows they have changed a table, None where nobody knows."""
+    written: set[str] = field(default_factory=set, compare=False)
+    """The names of the tables that this process has written to."""
 
     def __post_init__(self) -> None:
         """Refuse a location that SQL cannot name: neither a path without `${` nor `catalog:` with a plain name."""
@@ -72,17 +86,18 @@ class Warehouse:
     def create(self, tables: Iterable[Table]) -> None:
         """Create the tables that are absent and the columns that may be NULL and are absent.
 
-        Any other difference from the declared columns is told in a SchemaError, all of them together.
+        SchemaError for any other difference from the declared columns; it names all of them.
         """
-        differences = [difference for found in self._each(self._create, tables) for difference in found]
-        if differences:
-            listed = "\n  ".join(differences)
+        differing = [difference for of_table in self._ask(self._create, tables).values() for difference in of_table]
+        if differing:
+            listed = "\n  ".join(differing)
             raise SchemaError(f"{self.location}: tables differ from their declared columns:\n  {listed}")
 
-    def _each(self, ask: Callable[[Table], Answer], tables: Iterable[Table]) -> list[Answer]:
-        """Ask something of each table, several at a time: most of it is waiting for Delta's log."""
+    def _ask(self, question: Callable[[Table], Answer], tables: Iterable[Table]) -> dict[str, Answer]:
+        """Ask something of each table, by its name; several at a time, as most of it is waiting for Delta's log."""
+        asked = list(tables)
         with ThreadPoolExecutor(4) as pool:
-            return list(pool.map(ask, tables))
+            return dict(zip((table.name for table in asked), pool.map(question, asked), strict=True))
 
     def _create(self, table: Table) -> list[str]:
         """Create a table if it is absent; gives how it differs from its declared columns."""
@@ -99,11 +114,11 @@ class Warehouse:
                 f"Spark {self.spark.version} has no Delta Lake on its class path: "
                 "start the job with ./spark-submit.sh, or give the cluster the Delta for its Spark"
             ) from error
-        found = self.read(table).schema
-        if added := _absent_nullable(table.schema, found):
+        actual = self.read(table).schema
+        if added := _absent_nullable(table.schema, actual):
             self.spark.sql(f"ALTER TABLE {self.name(table)} ADD COLUMNS ({added})")
-            found = self.read(table).schema
-        return [f"{table.name}.{difference}" for difference in differences(table.schema, found)]
+            actual = self.read(table).schema
+        return [f"{table.name}.{difference}" for difference in differences(table.schema, actual)]
 
     def create_view(self, view: View) -> None:
         """Make a view known by name, in a catalog: a path has no place for one."""
@@ -121,7 +136,8 @@ class Warehouse:
     def present(self, tables: Iterable[Table]) -> list[Table]:
         """Those of the tables that are there."""
         asked = list(tables)
-        return [table for table, found in zip(asked, self._each(self.columns, asked), strict=True) if found is not None]
+        columns = self._ask(self.columns, asked)
+        return [table for table in asked if columns[table.name] is not None]
 
     def columns(self, table: Table) -> StructType | None:
         """The columns that the table has; None where it is not there."""
@@ -134,96 +150,113 @@ class Warehouse:
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Add rows to a table, in one commit."""
-        self.commit(table, lambda: self._written(table, rows.writeTo(self.name(table)).append))
+        self.commit(table, rows.writeTo(self.name(table)).append)
 
     def overwrite(self, table: Table, rows: DataFrame, where: Column) -> None:
         """Put `rows` in the place of those for which `where` holds, in one commit."""
-        self.commit(table, lambda: self._written(table, lambda: rows.writeTo(self.name(table)).overwrite(where)))
+        self.commit(table, lambda: rows.writeTo(self.name(table)).overwrite(where))
 
-    def remove(self, table: Table, where: Column) -> None:
-        """Remove the rows for which `where` holds, in one commit."""
-        self.overwrite(table, self.read(table).limit(0), where)
+    def commit(self, table: Table, write: Callable[[], Answer]) -> Answer:
+        """Do a write that makes one commit to a table, and give what it gave.
 
-    def _written(self, table: Table, write: Callable[[], None]) -> int | None:
-        """Do a write; gives by how many rows it has changed the table, where the log on this disk says so."""
-        write()
-        log = self._log(table)
-        if log is None:
-            return None
-        try:
-            with (log / f"{self._version_on_disk(table):020}.json").open(encoding="utf-8") as commit_of_it:
-                told = json.loads(commit_of_it.readline())["commitInfo"]["operationMetrics"]
-            added, deleted, copied = (int(told.get(name, 0)) for name in _ROWS)
-        except (OSError, ValueError, KeyError, TypeError):  # nothing depends on it: the rows are counted
-            return None
-        return None if copied or _ROWS[0] not in told else added - deleted
-
-    def commit(self, table: Table, write: Callable[[], object]) -> None:
-        """Do a write that makes one commit to a table, again if it collides with another writer's.
-
-        The write may give a number: by how many rows it has changed the table.
+        Delta refuses a commit that another one has made invalid (optimistic concurrency). The same write is then done
+        again on the new state of the table, up to ATTEMPTS times; ConflictError when all collided.
         """
-        self.commits[table.name] += 1
-        before = self.grown.get(table.name, 0)
-        self.grown[table.name] = None
-        grown = commit(write, table.name, self.collisions)
-        self.grown[table.name] = before + grown if isinstance(grown, int) and before is not None else None
+
+        def warn(attempt: RetryCallState) -> None:
+            self.collisions[table.name] += 1
+            log.warning(
+                "another writer came first, trying again",
+                table=table.name,
+                attempt=attempt.attempt_number,
+                wait_s=round(attempt.upcoming_sleep, 1),
+            )
+
+        attempts = Retrying(
+            retry=retry_if_exception(is_collision),
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.5, max=LONGEST_WAIT_S),
+            before_sleep=warn,
+        )
+        self.written.add(table.name)
+        try:
+            return attempts(write)
+        except RetryError as error:
+            self.collisions[table.name] += 1
+            raise ConflictError(
+                f"{table.name}: another writer came first {ATTEMPTS} times in a row; nothing of this write is in the "
+                "table. Find out what writes to it, and run the job again: it goes on where it stopped"
+            ) from error.last_attempt.exception()
 
     def version(self, table: Table) -> int:
         """The Delta version that the table is at: that of the last commit in its log."""
-        found = self._version_on_disk(table)
-        return found if found is not None else self._version_told(table)
+        version = self._version_on_disk(table)
+        return version if version is not None else self._version_in_history(table)
 
     def _version_on_disk(self, table: Table) -> int | None:
         """The version by the names in the log, on this machine's disk; None where Spark has to be asked."""
         try:
-            names = os.listdir(log) if (log := self._log(table)) else []
+            names = os.listdir(folder) if (folder := self._log_folder(table)) else []
         except OSError:
             return None
         return max((int(name[:20]) for name in names if _COMMIT.fullmatch(name)), default=None)
 
-    def _log(self, table: Table) -> Path | None:
+    def _log_folder(self, table: Table) -> Path | None:
         """The log of a table on this machine's disk. A client of Spark Connect may see another disk than its server."""
         folder = local_folder(self.location)
         return None if folder is None or is_remote() else Path(folder) / table.name / "_delta_log"
 
-    def _version_told(self, table: Table) -> int:
+    def _version_in_history(self, table: Table) -> int:
         return int(self.spark.sql(f"DESCRIBE HISTORY {self.name(table)} LIMIT 1").collect()[0]["version"])
+
+    def rows_added(self, table: Table, before: int, after: int) -> int | None:
+        """How many rows more a table has at a version than before; None where no log on this disk says so."""
+        if (folder := self._log_folder(table)) is None:
+            return None
+        try:
+            return sum(_rows_added(folder / f"{version:020}.json") for version in range(before + 1, after + 1))
+        except (OSError, ValueError, KeyError, TypeError):  # nothing depends on it: the rows are counted
+            return None
 
     def versions_on_disk(self, tables: Iterable[Table]) -> dict[str, int]:
         """The versions that are known without asking Spark, by table name."""
-        found = {table.name: self._version_on_disk(table) for table in tables}
-        return {name: version for name, version in found.items() if version is not None}
+        versions = {table.name: self._version_on_disk(table) for table in tables}
+        return {name: version for name, version in versions.items() if version is not None}
 
     def versions(self, tables: Iterable[Table]) -> dict[str, int]:
         """The Delta version of each table by its name."""
-        return self._by_name(self.version, tables)
+        return self._ask(self.version, tables)
 
     def rows(self, tables: Iterable[Table]) -> dict[str, int]:
         """How many rows each table has, by its name: Delta answers a plain count from its log, without a scan."""
-        return self._by_name(lambda table: self.read(table).count(), tables)
-
-    def _by_name(self, ask: Callable[[Table], Answer], tables: Iterable[Table]) -> dict[str, Answer]:
-        asked = list(tables)
-        return dict(zip((table.name for table in asked), self._each(ask, asked), strict=True))
+        return self._ask(lambda table: self.read(table).count(), tables)
 
 
-def differences(declared: StructType, found: StructType) -> list[str]:
+def differences(declared: StructType, actual: StructType) -> list[str]:
     """Columns that are missing or of another type; further columns are the user's own and welcome."""
-    have = {field.name.lower(): field.dataType for field in found}
+    types = {field.name.lower(): field.dataType for field in actual}
+    pairs = [(field, types.get(field.name.lower())) for field in declared]
     return [
-        f"{field.name}: declared {field.dataType.simpleString()}, found {_told(have.get(field.name.lower()))}"
-        for field in declared
-        if have.get(field.name.lower()) != field.dataType
+        f"{field.name}: declared {field.dataType.simpleString()}, found {other.simpleString() if other else 'nothing'}"
+        for field, other in pairs
+        if other != field.dataType
     ]
 
 
-def _absent_nullable(declared: StructType, found: StructType) -> str:
+def _absent_nullable(declared: StructType, actual: StructType) -> str:
     """The columns that can be added to a table that has rows, as ALTER TABLE names them."""
-    have = {field.name.lower() for field in found}
-    absent = [field for field in declared if field.nullable and field.name.lower() not in have]
+    names = {field.name.lower() for field in actual}
+    absent = [field for field in declared if field.nullable and field.name.lower() not in names]
     return ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in absent)
 
 
-def _told(found: DataType | None) -> str:
-    return "nothing" if found is None else found.simpleString()
+def _rows_added(commit: Path) -> int:
+    """How many rows a commit has added, less those that it removed; ValueError or KeyError when it does not say so."""
+    with commit.open(encoding="utf-8") as lines:
+        info = json.loads(lines.readline())["commitInfo"]
+    metrics = info["operationMetrics"]
+    if int(metrics.get("numCopiedRows", 0)):
+        raise ValueError(f"{commit}: rows that were copied may be counted as added")
+    added, removed = _ROWS[info["operation"]]
+    is_append = info["operationParameters"].get("mode") == "Append"
+    return int(metrics[added]) - (0 if is_append else int(metrics[removed]))

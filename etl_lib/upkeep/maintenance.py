@@ -6,14 +6,12 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
 
 import structlog
-from pyspark.errors import PySparkException
-from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import ConfigError, InvariantError, LakehouseError, UnfinishedError
+from etl_lib.process.session import temporary_settings
 from etl_lib.run.metrics import CheckMetrics
 from etl_lib.run.report import print_check
 from etl_lib.run.restore import cut_off_runs
@@ -31,8 +29,7 @@ from etl_lib.tables.schemas import (
     Table,
 )
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import MEANINGS, SUBJECTS
-from etl_lib.upkeep.violations import askable, find_violations
+from etl_lib.upkeep.invariants import MEANINGS, SUBJECTS, find_violations
 
 log = structlog.get_logger(__name__)
 
@@ -42,9 +39,6 @@ SAFE_HOURS = 168
 _DELTA_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 _STAGES = (ETL_STAGE, ETL_EVENTS)
 _FINISHED = (DONE, FAILED, UNDONE)
-
-Told = dict[str, dict[str, int]]
-"""What was done to each table, by its name."""
 
 
 def tables_of(warehouse: Warehouse) -> list[Table]:
@@ -56,11 +50,12 @@ def tables_of(warehouse: Warehouse) -> list[Table]:
 
 
 @contextmanager
-def upkeep(run: Run, tables: Sequence[Table]) -> Iterator[Told]:
+def upkeep(run: Run, tables: Sequence[Table]) -> Iterator[dict[str, dict[str, int]]]:
     """Do something to the tables that leaves what they say as it is, and enter it in the ledger if any has changed.
 
-    Readers go by the versions in the ledger, whose files a later VACUUM must not take: so it is also entered when
-    those are not the newest. UnfinishedError while a run is to be finished: readers then need those from before it.
+    Gives the dictionary for what was done to each table, by its name. Readers go by the versions in the ledger, whose
+    files a later VACUUM must not take: so it is also entered when those are not the newest. UnfinishedError while a run
+    is to be finished: readers then need those from before it.
     """
     if left := [manifest.run_id for manifest in cut_off_runs(run.warehouse)]:
         raise UnfinishedError(
@@ -69,9 +64,9 @@ def upkeep(run: Run, tables: Sequence[Table]) -> Iterator[Told]:
     # The entry itself is one more small file of etl_runs: joining it the next time is not worth an entry.
     watched = [table for table in tables if table is not ETL_RUNS]
     before = run.warehouse.versions(watched)
-    told: Told = {}
-    run.metrics.upkeep.tables = told
-    yield told
+    counts_by_table: dict[str, dict[str, int]] = {}
+    run.metrics.upkeep.tables = counts_by_table
+    yield counts_by_table
     after = run.warehouse.versions(watched)
     data = [table for table in tables if table in (*PUBLISHED_TABLES, VALUE_PROP_FEATURES)]
     old, new = ({table.name: versions[table.name] for table in data} for versions in (before, after))
@@ -82,21 +77,19 @@ def upkeep(run: Run, tables: Sequence[Table]) -> Iterator[Told]:
 
 def compact(run: Run, tables: Sequence[Table]) -> None:
     """Join the small files of each partition, of every table but the stages, which are not read for long."""
-    with upkeep(run, tables) as told:
+    with upkeep(run, tables) as counts_by_table:
         for table in tables:
             if table not in _STAGES:
                 with step(table.name) as counts:
                     counts.update(_optimize(run.warehouse, table))
-                told[table.name] = dict(counts)
+                counts_by_table[table.name] = counts
 
 
 def _optimize(warehouse: Warehouse, table: Table) -> dict[str, int]:
     """Let Delta pack small files, and those of which many rows are deleted."""
     name = warehouse.name(table)
     files = int(warehouse.spark.sql(f"DESCRIBE DETAIL {name}").collect()[0]["numFiles"])
-    found: list[Any] = []
-    warehouse.commit(table, lambda: found.extend(warehouse.spark.sql(f"OPTIMIZE {name}").collect()))
-    packed = found[0]["metrics"]
+    packed = warehouse.commit(table, lambda: warehouse.spark.sql(f"OPTIMIZE {name}").collect())[0]["metrics"]
     return {"files_before": files, "files_after": files + packed["numFilesAdded"] - packed["numFilesRemoved"]}
 
 
@@ -109,30 +102,17 @@ def vacuum(run: Run, tables: Sequence[Table], *, force: bool) -> None:
             "than that may still need the files, and runs of that time could no longer be undone. If nothing else "
             "works with these tables and none of those runs needs to be undone, say --force"
         )
-    with upkeep(run, tables) as told, _retention_check(run.spark, is_off=hours < SAFE_HOURS):
+    unchecked = {_DELTA_CHECK: "false"} if hours < SAFE_HOURS else {}
+    with upkeep(run, tables) as counts_by_table, temporary_settings(run.spark, unchecked):
+        if unchecked:
+            log.warning("Delta's check of the retention is off for this command, as --force says", setting=_DELTA_CHECK)
+            if run.spark.conf.get(_DELTA_CHECK, "true") != "false":
+                raise LakehouseError(f"this session does not let {_DELTA_CHECK} be set, which --force needs")
         for table in tables:
             with step(table.name) as counts:
                 run.spark.sql(f"VACUUM {run.warehouse.name(table)} RETAIN {hours:d} HOURS").collect()
                 counts["files_deleted"] = _deleted(run.warehouse, table)
-            told[table.name] = dict(counts)
-
-
-@contextmanager
-def _retention_check(spark: SparkSession, *, is_off: bool) -> Iterator[None]:
-    """Delta's own check of the retention: as it is, or off while the block runs, which is told."""
-    if not is_off:
-        yield
-        return
-    found = spark.conf.get(_DELTA_CHECK, "true")
-    log.warning("Delta's check of the retention is off for this command, as --force says", setting=_DELTA_CHECK)
-    try:
-        spark.conf.set(_DELTA_CHECK, "false")
-    except PySparkException as error:
-        raise LakehouseError(f"this session does not let {_DELTA_CHECK} be set, which --force needs") from error
-    try:
-        yield
-    finally:
-        spark.conf.set(_DELTA_CHECK, found or "true")
+            counts_by_table[table.name] = counts
 
 
 def _deleted(warehouse: Warehouse, table: Table) -> int:
@@ -151,41 +131,43 @@ def purge(run: Run, tables: Sequence[Table]) -> None:
     old = run.warehouse.read(ETL_RUNS).where(
         (F.col("started_at") < F.lit(latest.isoformat()).cast("timestamp")) & F.col("status").isin(*_FINISHED)
     )
-    settled = F.col("status").isin(REPLAYED, DISCARDED)
-    with upkeep(run, tables) as told:
-        for table, by, where in (
-            (ETL_STAGE, "run_id", F.col("run_id").isNotNull()),
-            (QUARANTINE, "last_run_id", settled),
-        ):
+    removable = (
+        (ETL_STAGE, "run_id", F.col("run_id").isNotNull()),
+        (QUARANTINE, "last_run_id", F.col("status").isin(REPLAYED, DISCARDED)),
+    )
+    with upkeep(run, tables) as counts_by_table:
+        for table, by, where in removable:
             if table not in tables:
                 continue
             with step(table.name) as counts:
-                rows = run.warehouse.read(table).where(where).groupBy(F.col(by).alias("run_id")).count()
-                found = rows.join(old.select("run_id"), "run_id").collect()
-                counts.update(runs=len(found), rows_removed=sum(row["count"] for row in found))
-                if found and not run.arguments.plan:
-                    run.warehouse.remove(table, F.col(by).isin([row["run_id"] for row in found]) & where)
-            told[table.name] = dict(counts)
+                rows = run.warehouse.read(table)
+                by_run = rows.where(where).groupBy(F.col(by).alias("run_id")).count()
+                runs = by_run.join(old.select("run_id"), "run_id").collect()
+                counts.update(runs=len(runs), rows_removed=sum(row["count"] for row in runs))
+                if runs and not run.arguments.plan:
+                    is_old = F.col(by).isin([row["run_id"] for row in runs]) & where
+                    run.warehouse.overwrite(table, rows.limit(0), is_old)
+            counts_by_table[table.name] = counts
 
 
 def check(run: Run, tables: Sequence[Table]) -> None:
     """Verify every invariant whose tables are there; InvariantError names those that do not hold."""
-    subjects = askable(tables)
-    with step("check") as told:
-        violations = find_violations(run.warehouse, subjects, run.settings.samples)
-        told["invariants"] = sum(len(subject.invariants) for subject in subjects)
+    subjects = [subject for subject in SUBJECTS if all(table in tables for table in subject.needs)]
     asked = [invariant for subject in subjects for invariant in subject.invariants]
+    with step("check") as counts:
+        violations = find_violations(run.warehouse, subjects, run.settings.samples)
+        counts["invariants"] = len(asked)
     run.metrics.upkeep.check = checked = CheckMetrics(
         invariants={one.name: violations[one.name].rows if one.name in violations else 0 for one in asked},
-        samples={name: found.keys for name, found in violations.items()},
+        samples={name: broken.keys for name, broken in violations.items()},
         not_checked=[one.name for subject in SUBJECTS if subject not in subjects for one in subject.invariants],
     )
     if violations:
         if not run.arguments.as_json:
             print_check(checked, MEANINGS, sys.stdout)
-        told_all = "\n  ".join(
+        listed = "\n  ".join(
             f"{one.name}: {violations[one.name].rows} ({one.says}), e.g. {', '.join(violations[one.name].keys[:3])}"
             for one in asked
             if one.name in violations
         )
-        raise InvariantError(f"{len(violations)} of {len(asked)} invariants do not hold:\n  {told_all}")
+        raise InvariantError(f"{len(violations)} of {len(asked)} invariants do not hold:\n  {listed}")

@@ -14,7 +14,7 @@ from tests.feature_tables import table_rows
 from tests.integration.test_orders_job import lines_of, order, outcomes
 from tests.integration.test_value_props_job import HEADER, event
 from tests.job import FeatureJob, Job, Workplace
-from tests.unit.test_observed import adaptive
+from tests.unit.test_counting import adaptive
 
 USERS = "user_id,email,created_at,country\n"
 

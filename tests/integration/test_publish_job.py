@@ -76,7 +76,6 @@ def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.Captur
     shutil.rmtree(job.root / job.name / DIM_USER.name)
     job.tables.create([DIM_USER])
     for _ in range(version):
-    job = loaded_job
         job.tables.append(DIM_USER, job.spark.createDataFrame(users, DIM_USER.schema))
     assert publishing.publish("--plan") == 0
     assert publishing.told("parquet")["reason"] == "made anew since its last publish: dim_user"
@@ -86,6 +85,7 @@ def test_a_failing_sink_does_not_keep_the_others_waiting(
     loaded_job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are named, with their settings, in a configuration file."""
+    job = loaded_job
     monkeypatch.setenv("PUBLISH_PASSWORD", "no-such-password")
     text = f"""
         warehouse: {job.root / "warehouse"}

@@ -24,11 +24,9 @@ EQUIVALENT: dict[str, str] = {
         "places are counted from 1"
     ),
     '"is_last": F.coalesce(F.col("at") + 1, F.lit(0)) >= F.col("line_count"),': "no line has a number above the count",
-    'return _manifest(found[ -1]["raw"])': "a run has one manifest",
-    'return dict(found[ -1]["versions_before"]) if found else None': "a run has one row",
-    'open_runs = of_run.join(runs, "run_id", "left").where(F.coalesce("status", F.lit("applying")) <= "applying")': (
-        "no status sorts before `applying`"
-    ),
+    'return _from_json(rows[ -1]["raw"])': "a run has one manifest",
+    'return dict(plans[ -1]["versions_before"]) if plans else None': "a run has one row",
+    'is_open = F.coalesce("status", F.lit(APPLYING)) <= APPLYING': "no status sorts before `applying`",
     'F.bool_or(F.col("status") <= APPLYING).alias("has_open"),': "no status sorts before `applying`",
 }
 """Mutated lines that no test can tell from the original ones, each with the reason; they stay in the score."""

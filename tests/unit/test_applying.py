@@ -28,9 +28,8 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Inputs, Quality, Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, write_run
+from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, RunManifest, write_run
 from etl_lib.tables.open_runs import unfinished
-from etl_lib.tables.run_manifest import Manifest
 from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_PRODUCT,
@@ -84,13 +83,13 @@ def run(spark: SparkSession, empty: Path, tmp_path: Path) -> Run:
     return run_over(spark, empty, tmp_path)
 
 
-def manifest(run_id: str, **about: Any) -> Manifest:
+def manifest(run_id: str, **about: Any) -> RunManifest:
     versions = dict.fromkeys(PUBLISHED, 0)
     given = {"job": "orders", "arguments": (), "started_at": "2024-05-01T10:00:00+00:00", "is_plan": False}
-    return Manifest(run_id, **{**given, "versions": versions, **about})
+    return RunManifest(run_id, **{**given, "versions": versions, **about})
 
 
-def stage(run: Run, of: Manifest, *outcomes: str, first_id: str = "e1") -> Batch:
+def stage(run: Run, of: RunManifest, *outcomes: str, first_id: str = "e1") -> Batch:
     """A stage of one file with an order of one line for each outcome, the first under an id as record that is given."""
     item = [("sku", 2, Decimal("1.5"))]
     rows = [(of.run_id, "orders", "file", *[None] * 3, "f", 9, AT, *[None] * 6)]

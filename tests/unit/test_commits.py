@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 
 from etl_lib.process.errors import ConflictError
 from etl_lib.process.spark_errors import is_collision, is_disk_full
-from etl_lib.tables import commits
+from etl_lib.tables import warehouse as warehouse_module
 from etl_lib.tables.schemas import DIM_PRODUCT
 from etl_lib.tables.warehouse import Warehouse
 
@@ -31,7 +31,7 @@ def begun(tmp_path: Path) -> Path:
 @pytest.fixture
 def warehouse(spark: SparkSession, tmp_path: Path, begun: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     """One table with one row, and a function `slowly` for SQL that waits for somebody else in the midst of a write."""
-    monkeypatch.setattr(commits, "LONGEST_WAIT_S", 0.05)
+    monkeypatch.setattr(warehouse_module, "LONGEST_WAIT_S", 0.05)
 
     def slowly(text: str) -> str:
         mark = begun / uuid4().hex
@@ -109,7 +109,7 @@ def test_a_commit_that_collides_is_done_again_on_the_new_state(warehouse: Wareho
 def test_what_always_collides_is_given_up(
     warehouse: Warehouse, others: Others, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(commits, "ATTEMPTS", 2)
+    monkeypatch.setattr(warehouse_module, "ATTEMPTS", 2)
     others.times = 1_000
     with pytest.raises(ConflictError, match="dim_product: another writer came first 2 times in a row") as caught:
         warehouse.commit(DIM_PRODUCT, rename_slowly(warehouse))

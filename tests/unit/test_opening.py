@@ -14,14 +14,13 @@ from pyspark.sql import SparkSession
 from etl_lib import RELEASE
 from etl_lib.process.errors import SchemaError
 from etl_lib.run.metrics import Metrics
-from etl_lib.run.opening import open_tables
-from etl_lib.tables.ledger import Ledger, RunEntry, TableLeft, tables_left, write_run
-from etl_lib.tables.run_manifest import Manifest
+from etl_lib.run.run import open_tables
+from etl_lib.tables.ledger import Ledger, RunEntry, RunManifest, TableLeft, tables_left, write_run
 from etl_lib.tables.schemas import DIM_PRODUCT, DIM_USER, ETL_RUNS, VIEWS, Table
 from etl_lib.tables.warehouse import Warehouse
 
 TABLES = (DIM_USER, DIM_PRODUCT, ETL_RUNS)
-DONE_RUN = RunEntry(Manifest("r", "orders", (), "2024-05-01T00:00:00Z", is_plan=False), "done", Metrics(), {}, {})
+DONE_RUN = RunEntry(RunManifest("r", "orders", (), "2024-05-01T00:00:00Z", is_plan=False), "done", Metrics(), {}, {})
 
 
 class Watched(Warehouse):

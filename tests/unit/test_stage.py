@@ -17,8 +17,8 @@ from etl_lib.deciding.outcomes import OUTCOMES
 from etl_lib.deciding.stage import NO_RECORDS, Stage, file_rows, stage_columns, staged, write_stage
 from etl_lib.process.errors import PlanError
 from etl_lib.sources.landing import LandingFile
+from etl_lib.tables.ledger import RunManifest
 from etl_lib.tables.open_runs import all_closed, read_manifest, unfinished
-from etl_lib.tables.run_manifest import Manifest
 from etl_lib.tables.schemas import ETL_RUNS, ETL_STAGE, PRODUCT_RECORD
 from etl_lib.tables.warehouse import Warehouse
 from tests.frames import assert_same, frame, rows_of
@@ -29,8 +29,10 @@ USER = "key STRING, user_id STRING, email STRING, created_at TIMESTAMP, country 
 COMPARED = f"{USER}, outcome STRING, raw STRING, version_at TIMESTAMP, block INT, is_conflict BOOLEAN, more STRING"
 
 
-def manifest(run_id: str = "r", **about: Any) -> Manifest:
-    return Manifest(**{"run_id": run_id, "job": "orders", "arguments": (), "started_at": "", "is_plan": False, **about})
+def manifest(run_id: str = "r", **about: Any) -> RunManifest:
+    return RunManifest(
+        **{"run_id": run_id, "job": "orders", "arguments": (), "started_at": "", "is_plan": False, **about}
+    )
 
 
 @pytest.fixture(scope="module")

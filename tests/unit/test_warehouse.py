@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from etl_lib.process.errors import SchemaError
 from etl_lib.tables.schemas import DIM_PRODUCT
+from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 
@@ -70,6 +73,42 @@ def test_rows_are_counted_by_table(warehouse: Warehouse) -> None:
     assert warehouse.rows([]) == {}
 
 
+def test_how_many_rows_a_write_has_added_is_what_the_log_says_or_unknown(warehouse: Warehouse) -> None:
+    table = replace(DIM_PRODUCT, columns="sku STRING NOT NULL, day INT", partition=("day",), changes_in_place=False)
+    warehouse.create([table])
+    rows = values_frame(warehouse.spark, [("a", 1), ("b", 1), ("c", 2), ("d", 2), ("e", 2)], table.columns)
+    name, sku, day = warehouse.name(table), F.col("sku"), F.col("day")
+    writes: dict[str, Callable[[], object]] = {
+        "rows appended": lambda: warehouse.append(table, rows),
+        "a partition replaced": lambda: warehouse.overwrite(table, rows.where(sku == "a"), day == 1),
+        "a row of a file replaced": lambda: warehouse.overwrite(table, rows.where(sku == "c"), sku == "c"),
+        "a partition removed": lambda: warehouse.overwrite(table, rows.limit(0), day == 2),
+        "rows put into an empty partition": lambda: warehouse.overwrite(table, rows.where(day == 2), day == 2),
+        "all rows replaced": lambda: warehouse.overwrite(table, rows, F.lit(True)),
+        "all rows replaced by SQL": lambda: warehouse.spark.sql(f"INSERT OVERWRITE {name} VALUES ('z', 1)"),  # noqa: S608
+        "a row added by SQL": lambda: warehouse.spark.sql(f"INSERT INTO {name} VALUES ('y', 1)"),  # noqa: S608
+        "a row deleted by SQL": lambda: warehouse.spark.sql(f"DELETE FROM {name} WHERE sku = 'y'"),  # noqa: S608
+    }
+    added, found = {}, {}
+    for write, do in writes.items():
+        version, count = warehouse.version(table), warehouse.read(table).count()
+        do()
+        added[write] = warehouse.read(table).count() - count
+        found[write] = warehouse.rows_added(table, version, version + 1)
+    unknown = {
+        "a row of a file replaced",
+        "a partition removed",
+        "all rows replaced",
+        "all rows replaced by SQL",
+        "a row deleted by SQL",
+    }
+    assert found == {write: None if write in unknown else rows for write, rows in added.items()}
+    assert warehouse.rows_added(table, 4, 5) == 3
+    assert warehouse.rows_added(table, 0, 9) is None
+    assert warehouse.rows_added(table, 9, 9) == 0
+    assert Warehouse(warehouse.spark, "s3a://lake/tables").rows_added(table, 4, 5) is None
+
+
 def test_a_version_is_that_of_the_last_commit_on_this_disk_or_as_spark_tells_it(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,9 +120,9 @@ def test_a_version_is_that_of_the_last_commit_on_this_disk_or_as_spark_tells_it(
     (log / "00000000000000000003.00000000000000000099.compacted.json").touch()
     (log / ".00000000000000000012.json.tmp").touch()
     (log / "00000000000000000003.json").unlink()
-    assert warehouse.version(DIM_PRODUCT) == Warehouse._version_told(warehouse, DIM_PRODUCT) == 11
+    assert warehouse.version(DIM_PRODUCT) == Warehouse._version_in_history(warehouse, DIM_PRODUCT) == 11
 
-    monkeypatch.setattr(Warehouse, "_version_told", lambda *_: 99)
+    monkeypatch.setattr(Warehouse, "_version_in_history", lambda *_: 99)
     assert warehouse.version(DIM_PRODUCT) == 11
     elsewhere = (Warehouse(warehouse.spark, "s3a://lake/tables"), Warehouse(warehouse.spark, "catalog:main.shop"))
     assert [other.version(DIM_PRODUCT) for other in elsewhere] == [99, 99]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 from pyspark.sql import SparkSession
 
-from etl_lib.tables.values_frame import held, values_frame
+from etl_lib.tables.values_frame import values_frame
 
 COLUMNS = (
     "text STRING, number BIGINT, money DECIMAL(18,4), day DATE, at TIMESTAMP, flag BOOLEAN, names ARRAY<STRING>, "
@@ -59,10 +59,15 @@ def test_no_rows_have_the_columns_too(spark: SparkSession) -> None:
 
 
 def test_rows_are_values_in_the_plan(spark: SparkSession) -> None:
-    for rows in (
-        values_frame(spark, [("a", 1)], "text STRING, number BIGINT"),
-        held(spark.range(3).selectExpr("id * 2")),
-    ):
-        plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]
-        assert "LocalTableScan" in plan
-        assert "RDD" not in plan
+    rows = values_frame(spark, [("a", 1)], "text STRING, number BIGINT")
+    plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]
+    assert "LocalTableScan" in plan
+    assert "RDD" not in plan
+
+
+def test_times_are_given_with_their_zone_or_in_microseconds_and_no_column_is_required(spark: SparkSession) -> None:
+    columns = "a TIMESTAMP NOT NULL, b TIMESTAMP, c TIMESTAMP NOT NULL, d ARRAY<STRUCT<at: TIMESTAMP>>"
+    at, micros = datetime(2024, 5, 1, 2, 0, 0, 1, tzinfo=timezone(timedelta(hours=2))), 1_714_521_600_000_001
+    rows = values_frame(spark, [(at, micros + 1, None, [{"at": micros + 2}])], columns)
+    found = rows.selectExpr("unix_micros(a)", "unix_micros(b)", "unix_micros(c)", "unix_micros(d[0].at)").collect()
+    assert [tuple(row) for row in found] == [(micros, micros + 1, None, micros + 2)]

@@ -1,10 +1,11 @@
-"""Counts taken while records are read, also where adaptive execution takes their branch out of the plan."""
+"""Counts taken while records are read, also where Spark takes their branch out of the plan; and samples of keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import reduce
+from itertools import combinations
 from types import SimpleNamespace
 from typing import cast
 
@@ -12,7 +13,8 @@ import pytest
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.tables.observed import Size, observed, records_read, size_columns, size_read
+from etl_lib.tables.counting import Sampled, Size, observed, records_read, sample, size_columns, size_read
+from etl_lib.tables.values_frame import values_frame
 from tests.frames import frame
 
 
@@ -137,3 +139,31 @@ def test_the_size_is_that_of_all_records_and_known_when_all_were_observed(spark:
     dropped = Observation()
     run_in_union(ids(spark, 0).withColumn("raw", F.lit("a")).observe(dropped, *size_columns()))
     assert size_read([*read, dropped]) is None
+
+
+def test_two_keys_are_both_told_also_when_they_share_a_bucket(spark: SparkSession) -> None:
+    # Of three keys and two buckets, two keys share one.
+    for pair in combinations("abc", 2):
+        rows = values_frame(spark, [(key, "rule") for key in pair], "key STRING, rule STRING")
+        assert sample(rows, ["rule"], 2) == {("rule",): Sampled(2, list(pair))}
+
+
+def test_no_more_keys_are_told_than_are_asked_for(spark: SparkSession) -> None:
+    keys = [f"k{n:02}" for n in range(30)]
+    rows = values_frame(spark, [(key, "rule") for key in keys], "key STRING, rule STRING")
+    for samples in (1, 3):
+        found = sample(rows, ["rule"], samples)["rule",]
+        assert found.rows == len(keys)
+        assert len(found.keys) == samples
+        assert found.keys[0] == "k00"
+        assert set(found.keys) <= set(keys)
+
+
+def test_a_key_of_several_rows_is_told_once_and_each_group_has_its_own(spark: SparkSession) -> None:
+    values = [("a", "orders", "no_key"), ("a", "orders", "no_key"), ("b", "users", "no_key"), ("a", "orders", "amount")]
+    rows = values_frame(spark, values, "key STRING, dataset STRING, rule STRING")
+    assert sample(rows, ["dataset", "rule"], 5) == {
+        ("orders", "no_key"): Sampled(2, ["a"]),
+        ("users", "no_key"): Sampled(1, ["b"]),
+        ("orders", "amount"): Sampled(1, ["a"]),
+    }

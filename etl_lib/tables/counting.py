@@ -1,0 +1,97 @@
+"""Counts that Spark takes: of records while a query reads them, and of rows by group with a sample of their keys."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import structlog
+from pyspark.sql import Column, DataFrame, Observation, Row
+from pyspark.sql import functions as F
+
+log = structlog.get_logger(__name__)
+
+
+def observed(observation: Observation) -> Mapping[str, Any] | None:
+    """The metrics of an observation whose query has ended, or None where Spark has none.
+
+    Adaptive execution takes a branch that turns out empty out of the plan, and the observation with it. Spark then
+    raises an AssertionError of Java (classic) or gives no metrics (Connect).
+    """
+    try:
+        return observation.get or None
+    except Exception as error:  # of Java, without a type of its own in Python
+        log.debug("no metrics were observed", reason=str(error).partition("\n")[0])
+        return None
+
+
+class Size(NamedTuple):
+    """How many records there are, and the bytes of their text."""
+
+    rows: int
+    text_bytes: int
+
+
+def size_columns() -> tuple[Column, Column]:
+    """What to observe of records for `size_read`."""
+    return F.count("*").alias("rows"), F.sum(F.octet_length("raw")).alias("bytes")
+
+
+def size_read(observations: Iterable[Observation]) -> Size | None:
+    """The size of all records that were observed with `size_columns`; None when nothing was observed of some."""
+    metrics = [observed(observation) for observation in observations]
+    known = [one for one in metrics if one is not None]
+    if len(known) < len(metrics):
+        return None
+    return Size(sum(one["rows"] for one in known), sum(one["bytes"] or 0 for one in known))
+
+
+def records_read(read: Sequence[tuple[DataFrame, Observation]], count: Column, name: str, staged_records: int) -> int:
+    """How many records were read, as observed under the `name` of `count`.
+
+    A task that ran twice is observed twice: when the observed number is not `staged_records`, or nothing was observed,
+    the records of the files are counted again.
+    """
+    metrics = [observed(observation) for _, observation in read]
+    if all(metrics) and sum(int(one[name]) for one in metrics if one) == staged_records:
+        return staged_records
+    return sum(int(records.select(count).collect()[0][name]) for records, _ in read)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """How many rows a group has, and some of their keys in order."""
+
+    rows: int
+    keys: list[str]
+
+
+def sample(rows: DataFrame, by: Sequence[str], samples: int) -> dict[tuple[str, ...], Sampled]:
+    """Count `rows` by the columns `by` (texts) and sample up to `samples` keys (column `key`) a group, in one query.
+
+    The sample is bounded, the same each time, and takes no task that sorts all keys.
+    """
+    return sampled(in_buckets(rows, by, samples).collect(), by, samples)
+
+
+def in_buckets(rows: DataFrame, by: Sequence[str], samples: int) -> DataFrame:
+    """What `sampled` needs of the `rows`: the columns `by`, `rows` and `ends`; one row a group and bucket of keys.
+
+    Each bucket keeps its least and its greatest key: a task holds few, and two keys of one bucket are both sampled.
+    """
+    bucket = F.pmod(F.xxhash64("key"), F.lit(samples)).alias("bucket")
+    ends = F.array(F.min("key"), F.max("key")).alias("ends")
+    return rows.groupBy(*by, bucket).agg(F.count("*").alias("rows"), ends).drop("bucket")
+
+
+def sampled(buckets: Iterable[Row], by: Sequence[str], samples: int) -> dict[tuple[str, ...], Sampled]:
+    """How many rows each group has, and up to `samples` of its keys, from the rows of `in_buckets`."""
+    counts: Counter[tuple[str, ...]] = Counter()
+    keys: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for row in buckets:
+        group = tuple(row[name] for name in by)
+        counts[group] += row["rows"]
+        keys[group].update(row["ends"])
+    return {group: Sampled(n, sorted(keys[group])[:samples]) for group, n in counts.items()}
