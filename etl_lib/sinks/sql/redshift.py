@@ -24,7 +24,7 @@ from etl_lib.sinks.sink import Changes, copy_manifest, sink_errors
 from etl_lib.sinks.sql.publish_sql import PublishSql, check
 from etl_lib.sinks.sql.redshift_client import RedshiftClient
 from etl_lib.sinks.sql.schema_sql import STATE_TABLE, Statement, literal
-from etl_lib.sinks.sql.sink import SqlSink
+from etl_lib.sinks.sql.sql_sink import SqlSink
 
 ROWS_PER_FILE = 2_000_000
 """Files of some 100 MB: each slice of a cluster loads files of its own."""
