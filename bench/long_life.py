@@ -34,7 +34,7 @@ from pyspark.sql import functions as F  # noqa: E402
 
 from etl_lib.process.session import open_session  # noqa: E402
 from etl_lib.settings.config import Settings  # noqa: E402
-from etl_lib.settings.config_file import load_settings  # noqa: E402
+from etl_lib.settings.strict_model import load_settings  # noqa: E402
 from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, FACT_SALES  # noqa: E402
 from etl_lib.tables.warehouse import Warehouse  # noqa: E402
 from jobs import maintain, orders  # noqa: E402

@@ -1,1 +1,1 @@
-"""One thin module a job: its arguments, then the steps by name."""
+"""One file a command, for spark-submit: it binds the command to the frame of all."""

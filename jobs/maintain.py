@@ -3,79 +3,17 @@
 ./spark-submit.sh jobs/maintain.py check
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 # Plain `spark-submit jobs/maintain.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.run.command import run_command
-from etl_lib.run.metrics import UpkeepMetrics
-from etl_lib.run.restore import MAINTAIN, finish_restores, plan_restore, restore, restore_metrics
-from etl_lib.run.run import Job, Run, open_run
-from etl_lib.settings.arguments import MaintainArguments, parse_maintain_arguments
-from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
-from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import DONE, PLANNED
-from etl_lib.tables.schemas import Table
-from etl_lib.upkeep.maintenance import check, compact, purge, tables_of, vacuum
-from etl_lib.upkeep.maintenance_report import print_plan, print_summary
+from etl_lib.commands.frame import exit_code, run_process
+from etl_lib.commands.maintain import maintain
 
-MAINTAIN_JOB = Job(MAINTAIN, (), print_summary)
-
-
-def maintain(argv: Sequence[str]) -> None:
-    """Read the command line and the settings, then carry the task out."""
-    arguments = parse_maintain_arguments(argv)
-    settings = load_settings(Settings, arguments.config, arguments.overrides)
-    rules = load_settings(RuleBook, Path(settings.rules))
-    with open_run(MAINTAIN_JOB, settings, arguments, rules) as run:
-        run.metrics.upkeep = UpkeepMetrics(arguments.task, tables={})
-        tables = tables_of(run.warehouse)
-        if arguments.task == "check":
-            check(run, tables)
-        elif arguments.restored_run_id not in finish_restores(run):
-            change(run, arguments, tables)
-        run.metrics.status = PLANNED if arguments.plan else DONE
-        if arguments.plan and not arguments.as_json:
-            print_plan(run.metrics.upkeep, sys.stdout)
-
-
-def change(run: Run, arguments: MaintainArguments, tables: Sequence[Table]) -> None:
-    """Every task but the check."""
-    match arguments.task:
-        case "compact":
-            compact(run, tables)
-        case "vacuum":
-            vacuum(run, tables, force=arguments.force)
-        case "purge":
-            purge(run, tables)
-        case "restore":
-            undo(run, arguments.restored_run_id or "")
-
-
-def undo(run: Run, run_id: str) -> None:
-    """Show what undoing a run would do, or do it."""
-    planned = plan_restore(run.warehouse, run_id)
-    run.metrics.upkeep = restore_metrics(run.warehouse, planned)
-    if not run.arguments.plan:
-        restore(run, planned)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the task; gives the exit code of the contract."""
-    return run_command(partial(maintain, sys.argv[1:] if argv is None else argv))
-
-
-def run() -> None:
-    """The console command `maintain`."""
-    sys.exit(main())
-
+main, run = partial(exit_code, maintain), partial(run_process, maintain)
 
 if __name__ == "__main__":
     run()

@@ -3,99 +3,17 @@
 ./spark-submit.sh jobs/quarantine.py list --rule malformed_json
 """
 
-from __future__ import annotations
-
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 # Plain `spark-submit jobs/quarantine.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.applying.quarantine_entries import (
-    check_named,
-    check_quarantine,
-    discard_entries,
-    matching,
-    read_payload,
-    replayable,
-    stage_replay,
-    with_full_ids,
-)
-from etl_lib.applying.quarantine_report import print_entries, print_summary, print_whole
-from etl_lib.applying.steps import apply_batch, finish_interrupted
-from etl_lib.deciding.bookkeeping import nothing_new, nothing_read
-from etl_lib.deciding.gates import pass_gates
-from etl_lib.process.session import open_session
-from etl_lib.run.command import run_command
-from etl_lib.run.run import Job, Run, open_run, step
-from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
-from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
-from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import DONE
-from etl_lib.tables.run_manifest import REPLAY_JOB
-from etl_lib.tables.schemas import ORDER_TABLES
-from etl_lib.tables.warehouse import Warehouse
+from etl_lib.commands.frame import exit_code, run_process
+from etl_lib.commands.quarantine import work_on_quarantine
 
-QUARANTINE_JOB = Job(REPLAY_JOB, ORDER_TABLES, print_summary)
-
-
-def work_on_quarantine(argv: Sequence[str]) -> None:
-    """Read the command line and the settings, then list, show, replay or discard entries."""
-    arguments = parse_quarantine_arguments(argv)
-    payload = read_payload(arguments.payload)
-    settings = load_settings(Settings, arguments.config, arguments.overrides)
-    warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
-    check_quarantine(warehouse)
-    selection, named = with_full_ids(warehouse, arguments.selection)
-    if arguments.command == "list":
-        print_entries(matching(warehouse, selection), arguments.limit, sys.stdout, as_json=arguments.as_json)
-        return
-    if arguments.command == "show":
-        print_whole(matching(warehouse, selection), sys.stdout, as_json=arguments.as_json)
-        return
-    check_named(named, arguments.command)
-    rules = load_settings(RuleBook, Path(settings.rules))
-    with open_run(QUARANTINE_JOB, settings, arguments, rules) as run:
-        finish_interrupted(run)
-        if arguments.command == "discard":
-            discard(run, selection)
-        else:
-            replay(run, selection, payload)
-
-
-def replay(run: Run, selection: Selection, payload: str | None) -> None:
-    """From the entries into the stage, and from the stage into the tables."""
-    entries = replayable(matching(run.warehouse, selection))
-    if entries.isEmpty():
-        nothing_new(run)
-        return
-    with step("stage") as told:
-        batch = stage_replay(run, entries, payload)
-        told["records"] = batch.of(REPLAYABLE).records
-    pass_gates(run, batch)
-    apply_batch(run, run.manifest, batch, run.metrics)
-
-
-def discard(run: Run, selection: Selection) -> None:
-    """Close the entries without loading them."""
-    entries = matching(run.warehouse, selection)
-    with step("quarantine") as told:
-        told["discarded"] = discarded = 0 if entries.isEmpty() else discard_entries(run, entries)
-    run.metrics.batch, run.metrics.discarded, run.metrics.status = nothing_read(run), discarded, DONE
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the job; gives the exit code of the contract."""
-    return run_command(partial(work_on_quarantine, sys.argv[1:] if argv is None else argv))
-
-
-def run() -> None:
-    """The console command `quarantine`."""
-    sys.exit(main())
-
+main, run = partial(exit_code, work_on_quarantine), partial(run_process, work_on_quarantine)
 
 if __name__ == "__main__":
     run()

@@ -8,8 +8,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.deciding.counts import Batch
-from etl_lib.deciding.missing_members import missing_members
-from etl_lib.deciding.stage import Stage
+from etl_lib.deciding.stage import Stage, missing_members
 from etl_lib.tables.merge import insert_all, inserting, merge, update_all
 from etl_lib.tables.schemas import DIMENSIONS, Table
 from etl_lib.tables.values_frame import held_if_any

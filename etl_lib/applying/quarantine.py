@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.counts import Counted
+from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.stage import Stage
 from etl_lib.settings.quarantine_arguments import DISCARDED, NEW, REPLAYED
-from etl_lib.settings.rules import STRUCTURAL, Rule
+from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.sources.landing import WHOLE
 from etl_lib.tables.merge import insert_all, inserting, merge
 from etl_lib.tables.schemas import QUARANTINE
@@ -24,25 +24,27 @@ def record_id(source_file: Column, raw: Column) -> Column:
     return F.sha2(F.concat_ws("\x00", source_file, raw), 256)
 
 
-def rejected_records(stage: Stage, rules: Mapping[str, Mapping[str, Rule]]) -> DataFrame:
-    """The rejected records of a stage with `record_id` and `reasons`."""
-    rejected = stage.records().where(F.col("outcome") == "rejected")
-    return rejected.withColumns({"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons(rules)})
+def rejected_records(batch: Batch, rules: RuleBook) -> DataFrame:
+    """The rejected records of a batch with `record_id` and `reasons`."""
+    rejected = batch.stage.records().where(F.col("outcome") == "rejected")
+    return rejected.withColumns(
+        {"record_id": record_id(F.col("source_file"), F.col("raw")), "reasons": reasons(batch.datasets, rules)}
+    )
 
 
-def reasons(rules: Mapping[str, Mapping[str, Rule]]) -> Column:
+def reasons(datasets: Iterable[str], rules: RuleBook) -> Column:
     """What a staged record was rejected for, as quarantine has it: just the rules that refuse."""
-    told = {}
-    for dataset, named in rules.items():
-        messages = {**STRUCTURAL, **{name: rule.message for name, rule in named.items() if rule.severity != "warn"}}
-        told.update({f"{dataset}.{name}": message for name, message in messages.items()})
-    message_of = F.create_map(*(F.lit(text) for pair in told.items() for text in pair))
+    messages: dict[str, str] = {}
+    for dataset in datasets:
+        refusing = {name: rule.message for name, rule in rules.of(dataset).items() if rule.severity != "warn"}
+        messages |= {f"{dataset}.{name}": message for name, message in (STRUCTURAL | refusing).items()}
+    message_of = F.create_map(*(F.lit(text) for pair in messages.items() for text in pair))
 
     def reason(rule: Column) -> Column:
         message = F.try_element_at(message_of, F.concat("dataset", F.lit("."), rule))
         return F.struct(rule.alias("rule"), message.alias("message"))
 
-    return F.filter(F.transform("broken_rules", reason), lambda found: found["message"].isNotNull())
+    return F.filter(F.transform("broken_rules", reason), lambda reason: reason["message"].isNotNull())
 
 
 def with_positions(rejected: DataFrame, stage: Stage) -> DataFrame:
@@ -64,7 +66,7 @@ def with_positions(rejected: DataFrame, stage: Stage) -> DataFrame:
 
 def entries(rejected: DataFrame, run_id: str) -> DataFrame:
     """Rejected records with their positions in the columns of quarantine: one row an entry, `position` of the first."""
-    found = rejected.groupBy("record_id", "dataset", "raw", "source_file").agg(
+    grouped = rejected.groupBy("record_id", "dataset", "raw", "source_file").agg(
         F.min_by("reasons", "position").alias("reasons"),
         F.min("position").alias("position"),
         F.count("*").alias("occurrences"),
@@ -75,10 +77,10 @@ def entries(rejected: DataFrame, run_id: str) -> DataFrame:
         "status": F.lit(NEW),
         "payload": F.lit(None).cast("string"),
     }
-    return found.withColumns(written).select(*QUARANTINE.column_names)
+    return grouped.withColumns(written).select(*QUARANTINE.column_names)
 
 
-def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def apply_quarantine(batch: Batch, rules: RuleBook) -> None:
     """Add the entries that are new; reopen or correct those whose reasons or status this run changes.
 
     A retry finds its entries there and changes nothing: `last_run_id` is the last run that changed the entry.
@@ -87,7 +89,7 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
     if not any(counts.outcomes["rejected"] for counts in batch.datasets.values()):
         return
     warehouse = batch.stage.warehouse
-    rejected = rejected_records(batch.stage, rules)
+    rejected = rejected_records(batch, rules)
     source = entries(with_positions(rejected, batch.stage), batch.stage.run_id)
     on = "t.record_id = s.record_id"
     if not warehouse.versions_on_disk([QUARANTINE]).get(QUARANTINE.name, 1):  # it was only made
@@ -98,8 +100,8 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
     met = rejected.alias("s").join(there, F.expr("t.record_id = s.record_id"), "left")
     is_new = F.col("t.record_id").isNull()
     counted = met.agg(F.count_if(is_new).alias("new"), F.count_if(~is_new & ~F.expr(as_it_is)).alias("changed"))
-    found = counted.collect()[0]
-    if not found["new"] and not found["changed"]:
+    entry_counts = counted.collect()[0]
+    if not entry_counts["new"] and not entry_counts["changed"]:
         return
     clauses = [
         f"WHEN MATCHED AND NOT {as_it_is} THEN UPDATE SET "
@@ -107,16 +109,18 @@ def apply_quarantine(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) ->
         "t.last_run_id = s.last_run_id, t.status = s.status",
         insert_all(QUARANTINE),
     ]
-    needed = clauses if found["changed"] else inserting(clauses)
+    needed = clauses if entry_counts["changed"] else inserting(clauses)
     merge(warehouse, QUARANTINE, source, on=on, clauses=needed)
 
 
-def settle_replays(batch: Counted, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def settle_replays(batch: Batch, rules: RuleBook) -> None:
     """Close the entries whose replayed record was not rejected; the others stay open, with the reasons of now.
 
     What an edited text was rejected for is in the stage alone: the reasons of an entry speak of its own text.
     """
-    settled = batch.stage.records().select("record_id", "outcome", "payload", "run_id", reasons(rules).alias("reasons"))
+    settled = batch.stage.records().select(
+        "record_id", "outcome", "payload", "run_id", reasons(batch.datasets, rules).alias("reasons")
+    )
     clauses = [
         f"WHEN MATCHED AND s.outcome <> 'rejected' THEN UPDATE SET "
         f"t.status = '{REPLAYED}', t.payload = s.payload, t.last_run_id = s.run_id",

@@ -1,4 +1,4 @@
-"""What the quarantine job shows: entries in short, an entry whole, and what became of those that were chosen."""
+"""What the quarantine job shows of entries: in short, or an entry whole."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from pyspark.sql import functions as F
 from rich.table import Table as Grid
 
 from etl_lib.process.streams import console_on
-from etl_lib.run.metrics import Metrics, OrderMetrics
-from etl_lib.run.report import MEANINGS, print_closing, print_conflicts, print_grids, print_opening, print_warnings
-from etl_lib.settings.config import Settings
 
 ID_SHOWN = 12
 """So many characters of an id are enough to name an entry."""
@@ -68,40 +65,22 @@ def print_whole(entries: DataFrame, stream: TextIO, *, as_json: bool) -> None:
         if as_json:
             stream.write(json.dumps(entry, ensure_ascii=False) + "\n")
             continue
-        for line in _told(entry):
+        for line in _lines(entry):
             console.print(visible(line), markup=False, soft_wrap=True)
 
 
 def visible(text: str) -> str:
     r"""A text with control characters as `\x1b`, except for tabs and line breaks."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def _text(value: Any) -> Any:
     return bytes(value).decode("utf-8", "backslashreplace") if isinstance(value, bytes | bytearray) else value
 
 
-def _told(entry: Mapping[str, Any]) -> list[str]:
+def _lines(entry: Mapping[str, Any]) -> list[str]:
     plain = ("record_id", "dataset", "source_file", "position", "occurrences", "status", "first_run_id", "last_run_id")
     lines = [f"{name:<13} {entry[name]}" for name in plain]
     lines += [f"{'reason':<13} {reason['rule']}: {reason['message']}" for reason in entry["reasons"]]
     lines += ["raw", entry["raw"] or ""]
     return [*lines, *(["payload", entry["payload"]] if entry["payload"] is not None else []), ""]
-
-
-def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
-    """What a replay or a discard did: entries closed and open, and for a replay what became of the records."""
-    console, batch = console_on(stream), metrics.batch
-    assert isinstance(batch, OrderMetrics)  # noqa: S101 - a run that is done has told it
-    print_opening(metrics, console)
-    if metrics.discarded is not None:
-        console.print(f"Discarded: {metrics.discarded:,} entries")
-    elif metrics.replayed is not None:
-        still = batch.outcomes["rejected"]
-        console.print(f"Replayed: {metrics.replayed:,} entries closed, {still:,} rejected again and still open")
-    else:
-        console.print("Nothing to replay: no entry that was chosen is open, no table was changed.")
-    print_grids(metrics, batch.datasets, MEANINGS, console)
-    print_conflicts(batch, console)
-    print_warnings(batch.warnings, console)
-    print_closing(metrics, batch.drift, settings, console)

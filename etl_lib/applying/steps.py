@@ -17,10 +17,9 @@ from etl_lib.applying.daily_sales import apply_daily_sales, touched_dates
 from etl_lib.applying.members import apply_members
 from etl_lib.applying.orders import apply_dim_order, apply_fact_sales
 from etl_lib.applying.quarantine import apply_quarantine, settle_replays
-from etl_lib.deciding.bookkeeping import MOVED_TABLES, all_rule_results, batch_metrics
-from etl_lib.deciding.counts import Batch, count_batch
-from etl_lib.deciding.gates import limited_datasets, quality_problem
-from etl_lib.deciding.missing_members import missing_counts
+from etl_lib.deciding.counts import Batch, count_batch, missing_counts
+from etl_lib.deciding.gates import quality_problem
+from etl_lib.deciding.results import MOVED_TABLES, all_rule_results, order_metrics
 from etl_lib.deciding.stage import Stage
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import ConflictError, PlanError
@@ -30,7 +29,7 @@ from etl_lib.run.metrics import Metrics, table_metrics
 from etl_lib.run.report import write_metrics
 from etl_lib.run.restore import finish_restores, unfinished_restores
 from etl_lib.run.run import Run, step
-from etl_lib.settings.rules import Rule
+from etl_lib.settings.rules import RuleBook
 from etl_lib.tables.ledger import (
     APPLYING,
     DONE,
@@ -78,7 +77,7 @@ def finish_interrupted(run: Run) -> None:
         begun = time.monotonic()
         metrics = Metrics(manifest.run_id)
         batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
-        if (problem := quality_problem(run, batch, limited_datasets(manifest))) is not None:
+        if (problem := quality_problem(run, batch, manifest)) is not None:
             # It was cut off at the gate: it stays closed, and the files are read again by a later run.
             results = all_rule_results(run, batch, missing_counts(batch))
             entry = RunEntry(manifest, FAILED, metrics, {}, {}, str(problem), results)
@@ -140,7 +139,6 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *,
     """
     warehouse = run.warehouse
     orders = batch.of("orders")
-    rules = {dataset: run.rules.of(dataset) for dataset in batch.datasets}
     with step("before"):
         if not is_retry and not warehouse.is_locked:
             _refuse_if_overtaken(run, manifest, batch)
@@ -148,7 +146,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *,
     with temporary_settings(run.spark, MERGED_FROM_VALUES if batch.stage.is_held else {}):
         found = concurrently(
             orders=partial(_apply_orders, batch),
-            rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, rules),
+            rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, run.rules),
             **{dataset: partial(_apply_members, batch, dataset, is_retry=is_retry) for dataset in DIMENSIONS},
         )
     inferred = {dataset: found[dataset] for dataset in DIMENSIONS}
@@ -159,7 +157,7 @@ def apply_batch(run: Run, manifest: Manifest, batch: Batch, metrics: Metrics, *,
         written = [table for table in PUBLISHED_TABLES if is_retry or table.name in warehouse.commits]
         after = {**before, **warehouse.versions(written)}
         rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
-        metrics.tell_input(batch_metrics(batch, rows), manifest)
+        metrics.tell_input(order_metrics(batch, rows), manifest)
         metrics.status, metrics.inferred = DONE, inferred
         if manifest.is_replay:
             metrics.replayed = orders.records - orders.outcomes["rejected"]
@@ -187,13 +185,13 @@ def _apply_orders(batch: Batch) -> None:
         apply_dim_order(batch)
 
 
-def _quarantine(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def _quarantine(batch: Batch, rules: RuleBook) -> None:
     with step("quarantine") as told:
         told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
         apply_quarantine(batch, rules)
 
 
-def _settle_entries(batch: Batch, rules: Mapping[str, Mapping[str, Rule]]) -> None:
+def _settle_entries(batch: Batch, rules: RuleBook) -> None:
     with step("entries") as told:
         told["records"] = batch.of("orders").records
         settle_replays(batch, rules)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import structlog
 
-from etl_lib.deciding.bookkeeping import record_failure
-from etl_lib.deciding.counts import Batch, Counted, DatasetCounts, drift_of
+from etl_lib.deciding.counts import Batch
+from etl_lib.deciding.results import drift_of, record_failure
 from etl_lib.process.errors import AccountingError, QualityGateError
-from etl_lib.run.report import drift_told
+from etl_lib.reading.datasets import DATASETS
+from etl_lib.run.report import drift_sentences
 from etl_lib.run.run import Run
 from etl_lib.tables.run_manifest import Manifest
 
@@ -18,43 +17,31 @@ log = structlog.get_logger(__name__)
 
 def pass_gates(run: Run, batch: Batch) -> None:
     """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
-    error = accounting_problem(batch) or quality_problem(run, batch, limited_datasets(run.manifest))
+    error = accounting_problem(batch) or quality_problem(run, batch, run.manifest)
     if error is not None:
         record_failure(run, batch, str(error))
         raise error
-    warn_of_drift(run, batch)
-    for unlike in batch.unlike_ids:
-        log.warning(unlike.told())
-
-
-def warn_of_drift(run: Run, batch: Counted) -> None:
-    """Warn of each dataset and kind of schema drift with the policy `warn`."""
-    for drift in drift_told(drift_of(batch), run.settings.drift, "warn"):
+    for drift in drift_sentences(drift_of(batch), run.settings.drift, "warn"):
         log.warning(f"schema drift in {drift}")
+    for ids in batch.unlike_ids:
+        log.warning(ids.message)
 
 
-def limited_datasets(manifest: Manifest) -> Sequence[str]:
-    """The datasets of which not too many records may be rejected; of a replay all were rejected before."""
-    return () if manifest.is_replay else ("orders",)
-
-
-def accounting_problem(batch: Counted) -> AccountingError | None:
+def accounting_problem(batch: Batch) -> AccountingError | None:
     """Every record that was read has exactly one outcome."""
-    # A dataset all of whose files were set aside has nothing in the stage.
-    outcomes = {dataset: counts.records for dataset, counts in batch.datasets.items()}
     wrong = [
-        f"{dataset}: {read} records were read, {outcomes.get(dataset, 0)} have an outcome"
+        f"{dataset}: {read} records were read, {batch.of(dataset).records} have an outcome"
         for dataset, read in batch.read.items()
-        if read != outcomes.get(dataset, 0)
+        if read != batch.of(dataset).records
     ]
-    return (
-        AccountingError("the outcomes do not add up, no table was changed:\n  " + "\n  ".join(wrong)) if wrong else None
-    )
+    if not wrong:
+        return None
+    return AccountingError("the outcomes do not add up, no table was changed:\n  " + "\n  ".join(wrong))
 
 
-def quality_problem(run: Run, batch: Counted, limited: Sequence[str]) -> QualityGateError | None:
-    """No rule with severity `fail` is broken, nothing drifted with the policy `fail`, and of the `limited` datasets not
-    too many records were rejected.
+def quality_problem(run: Run, batch: Batch, manifest: Manifest) -> QualityGateError | None:
+    """No rule with severity `fail` is broken, nothing drifted with the policy `fail`, and not too many records were
+    rejected; of a replay all were rejected before.
     """
     problems = [
         f"{dataset}: {counts.rules[name]} records broke {name} ({rule.message})"
@@ -63,12 +50,11 @@ def quality_problem(run: Run, batch: Counted, limited: Sequence[str]) -> Quality
         if rule.severity == "fail" and counts.rules[name]
     ]
     most = run.settings.quality.max_rejected_share
-    for dataset in limited:
-        counts = batch.datasets.get(dataset, DatasetCounts())
+    for dataset, counts in batch.datasets.items():
         share = counts.outcomes["rejected"] / max(counts.records, 1)
-        if share > most:
+        if DATASETS[dataset].is_limited and not manifest.is_replay and share > most:
             problems.append(f"{dataset}: {share:.1%} rejected, above quality.max_rejected_share {most:.1%}")
-    problems += [f"schema drift in {drift}" for drift in drift_told(drift_of(batch), run.settings.drift, "fail")]
+    problems += [f"schema drift in {drift}" for drift in drift_sentences(drift_of(batch), run.settings.drift, "fail")]
     if not problems:
         return None
     return QualityGateError("the quality gate is closed, no table was changed:\n  " + "\n  ".join(problems))

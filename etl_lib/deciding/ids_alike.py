@@ -15,23 +15,15 @@ _POINT_ZERO = "^[+-]?[0-9]+[.]0+$"
 
 @dataclass(frozen=True)
 class SharedId:
-    """An id by which datasets of one job find each other, and the rule that it is written alike."""
+    """An id by which datasets of one job find each other: the rule that it is written alike."""
 
     rule: str
     message: str
-    datasets: tuple[str, ...]
-    """Of both jobs; no run has those of the other."""
 
 
 SHARED_IDS = {
-    "user_id": SharedId(
-        "user_ids_alike",
-        "user_ids are numbers with .0 where those of another dataset are not",
-        ("orders", "users", "prints", "taps", "pays"),
-    ),
-    "sku": SharedId(
-        "skus_alike", "skus are numbers with .0 where those of another dataset are not", ("orders", "products")
-    ),
+    "user_id": SharedId("user_ids_alike", "user_ids are numbers with .0 where those of another dataset are not"),
+    "sku": SharedId("skus_alike", "skus are numbers with .0 where those of another dataset are not"),
 }
 
 
@@ -63,7 +55,8 @@ class UnlikeIds:
         """The rule that these ids broke."""
         return SHARED_IDS[self.name].rule
 
-    def told(self) -> str:
+    @property
+    def message(self) -> str:
         """The sentence for a person."""
         count = self.count
         return (
@@ -106,8 +99,9 @@ def unlike_ids(name: str, counts: Mapping[str, IdCount], rows: DataFrame, ids: C
     others = others_without(counts)
     if not others:
         return []
-    told = rows.where(F.col("dataset").isin(list(others))).select("dataset", F.explode(ids).alias("key"))
-    found = sample(told.where(is_point_zero(F.col("key"))), ["dataset"], samples)
+    keys = rows.where(F.col("dataset").isin(list(others))).select("dataset", F.explode(ids).alias("key"))
+    samples_of = sample(keys.where(is_point_zero(F.col("key"))), ["dataset"], samples)
     return [
-        UnlikeIds(dataset, name, counts[dataset], without, found[dataset,].keys) for dataset, without in others.items()
+        UnlikeIds(dataset, name, counts[dataset], without, samples_of[dataset,].keys)
+        for dataset, without in others.items()
     ]

@@ -9,6 +9,7 @@ from operator import and_
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.deciding.outcomes import BLANK, HEADER
 from etl_lib.reading.texts import is_blank
 from etl_lib.settings.arguments import EVERYTHING, Window
 from etl_lib.settings.rules import Rule
@@ -23,38 +24,48 @@ def holds_all(rules: Mapping[str, Rule]) -> Column:
 
 
 def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTHING) -> DataFrame:
-    """Add `broken_rules ARRAY<STRING>` and `outcome`: `blank`, `rejected`, `out_of_window`, or NULL while in contest.
+    """Add `broken_rules ARRAY<STRING>` and `outcome`: `header`, `blank`, `rejected`, `out_of_window`, or NULL while in
+    contest.
 
     A record that could not be parsed breaks just the one structural rule that says why. The split is total: a rule
-    that evaluates to NULL is broken.
+    that evaluates to NULL is broken. A line that is a header has `is_header`, where the format has such lines.
     """
-    named = [F.when(~F.coalesce(F.expr(rule.check), F.lit(False)), F.lit(name)) for name, rule in rules.items()]
-    refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.severity != "warn"))
-    could_not_parse = F.col("parse_error").isNotNull()
-    blank = F.col("read_error").isNull() & is_blank(F.col("raw"))
+    is_parsed = F.col("parse_error").isNull()
     # Whatever the rules say, a record without a key or a version cannot take part.
-    incomplete = F.col("key").isNull() | F.col("version_at").isNull()
+    is_complete = F.col("key").isNotNull() & F.col("version_at").isNotNull()
+    no_record = kind_of_no_record(parsed)
+    # Nearly all records are good, and of these nothing else is asked.
+    is_good = is_parsed & is_complete & holds_all(rules) & no_record.isNull()
+    named = [F.when(~F.coalesce(F.expr(rule.check), F.lit(False)), F.lit(name)) for name, rule in rules.items()]
     # Joined and split, as Spark compiles these; it would interpret all rules to compact an array of them.
-    broken_names = F.concat_ws(_BETWEEN, *named)
+    names = F.concat_ws(_BETWEEN, *named)
     no_names = F.array().cast("array<string>")
-    judged = parsed.withColumn(
-        "broken_rules", F.when(broken_names == "", no_names).otherwise(F.split(broken_names, _BETWEEN))
-    )
+    broken_names = F.when(F.col("is_good") | (names == ""), no_names).otherwise(F.split(names, _BETWEEN))
+    judged = parsed.withColumn("is_good", is_good).withColumn("broken_rules", broken_names)
+    refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.severity != "warn"))
     refused = F.arrays_overlap("broken_rules", refusing)
     broken = (
-        F.when(blank, None)
-        .when(could_not_parse, F.array("parse_error"))
-        .when(incomplete & ~refused, F.array_append("broken_rules", "no_key"))
+        F.when(F.col("is_good"), F.col("broken_rules"))
+        .when(no_record.isNotNull(), None)
+        .when(~is_parsed, F.array("parse_error"))
+        .when(~is_complete & ~refused, F.array_append("broken_rules", "no_key"))
         .otherwise(F.col("broken_rules"))
     )
     outcome = (
-        F.when(blank, "blank")
-        .when(could_not_parse | refused | incomplete, "rejected")
+        F.when(~F.col("is_good") & no_record.isNotNull(), no_record)
+        .when(~F.col("is_good") & (~is_parsed | refused | ~is_complete), "rejected")
         .when(~is_within(window, F.col("version_at")), "out_of_window")
     )
     # What could not be parsed has no key to compete or to be shown with.
-    key = F.when(~could_not_parse, F.col("key"))
-    return judged.withColumns({"broken_rules": broken, "outcome": outcome, "key": key})
+    key = F.when(is_parsed, F.col("key"))
+    return judged.withColumns({"broken_rules": broken, "outcome": outcome, "key": key}).drop("is_good", "is_header")
+
+
+def kind_of_no_record(lines: DataFrame) -> Column:
+    """What a line is that is no record, `header` or `blank`; NULL for a record."""
+    is_header = F.col("is_header") if "is_header" in lines.columns else F.lit(False)
+    is_blank_line = F.col("read_error").isNull() & is_blank(F.col("raw"))
+    return F.when(is_header, HEADER).when(is_blank_line, BLANK)
 
 
 def is_within(window: Window, version_at: Column) -> Column:

@@ -18,6 +18,12 @@ from pyspark.sql import functions as F
 
 OUTCOMES = ("inserted", "updated", "unchanged", "stale", "superseded", "out_of_window", "rejected")
 APPLIED = ("inserted", "updated")
+VALID = "valid"
+EVENT_OUTCOMES = (VALID, "rejected")
+"""The outcomes of records that do not compete."""
+FILE, MANIFEST, BLANK, HEADER = "file", "manifest", "blank", "header"
+NO_RECORDS = (FILE, MANIFEST, BLANK, HEADER)
+"""The outcomes of staged rows that are no input records."""
 
 KNOWN = ("key", "version_at", "source_modified_at", "source_file", "content_hash")
 

@@ -1,8 +1,9 @@
 """The stage: the whole batch with its outcomes, written once, in one commit.
 
-It is the plan, the deterministic source of every MERGE, the write-ahead log from which an interrupted run is finished,
-and the audit record. Apart from the records it has one row a file read (so that the ledger can be written from it) and
-one row with the run's manifest.
+`etl_stage` is the plan, the deterministic source of every MERGE, the write-ahead log from which an interrupted run is
+finished, and the audit record. Apart from the records it has one row a file read (so that the ledger can be written
+from it) and one row with the run's manifest. `etl_events` has just the records of the last run of value_props, which
+begins anew when it is cut off.
 """
 
 from __future__ import annotations
@@ -16,16 +17,13 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import DataType
 
-from etl_lib.deciding.outcomes import APPLIED
+from etl_lib.deciding.outcomes import APPLIED, BLANK, FILE, MANIFEST, NO_RECORDS
+from etl_lib.reading.datasets import DATASETS
 from etl_lib.sources.landing import LandingFile
 from etl_lib.tables.run_manifest import Manifest
-from etl_lib.tables.schemas import ETL_STAGE, Table
+from etl_lib.tables.schemas import DIMENSIONS, ETL_EVENTS, ETL_STAGE, Table
 from etl_lib.tables.values_frame import held, values_frame
 from etl_lib.tables.warehouse import Warehouse
-
-FILE, MANIFEST, BLANK, HEADER = "file", "manifest", "blank", "header"
-NO_RECORDS = (FILE, MANIFEST, BLANK, HEADER)
-"""The outcomes of staged rows that are no input records."""
 
 
 @dataclass(frozen=True)
@@ -64,17 +62,27 @@ class Stage:
         )
 
 
-def staged(batch: DataFrame, dataset: str, run_id: str) -> DataFrame:
-    """A compared batch in the columns of etl_stage; only a rejected record keeps its raw text."""
-    packed = batch.withColumns(
-        {
-            "run_id": F.lit(run_id),
-            "dataset": F.lit(dataset),
-            "raw": kept_text(),
-            dataset: F.when(~F.col("outcome").isin("rejected", BLANK), _record(dataset)),
-        }
-    )
-    return stage_columns(packed, ETL_STAGE)
+def missing_members(stage: Stage, dataset: str) -> DataFrame:
+    """The keys of a dimension that the applied orders of a stage name and the dimension does not have.
+
+    Columns: the key of the dimension, a row each time that one is named. What the same stage brings in its own files
+    is not missing.
+    """
+    entry = DATASETS[dataset]
+    table = DIMENSIONS[dataset]
+    key = table.key[0]
+    named = stage.applied("orders").select(F.explode(F.expr(entry.named_by)).alias(key))
+    have = stage.warehouse.read(table).select(key).unionByName(stage.applied(dataset).select(key))
+    return named.where(F.coalesce(F.col(key), F.lit("")) != "").join(have, key, "left_anti")
+
+
+def staged(judged: DataFrame, dataset: str, run_id: str) -> DataFrame:
+    """Records with their outcomes in the columns of their stage; only a rejected one keeps its raw text."""
+    table = DATASETS[dataset].stage
+    columns = {"run_id": F.lit(run_id), "dataset": F.lit(dataset), "raw": kept_text()}
+    if table is ETL_STAGE:
+        columns[dataset] = F.when(~F.col("outcome").isin("rejected", BLANK), _record(dataset))
+    return stage_columns(judged.withColumns(columns), table)
 
 
 def kept_text() -> Column:
@@ -91,12 +99,18 @@ def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, r
 
 
 def write_stage(warehouse: Warehouse, manifest: Manifest, parts: Iterable[DataFrame]) -> Stage:
-    """Write all parts and the manifest in one commit."""
+    """Write all parts and the manifest to etl_stage, in one commit."""
     row = (manifest.run_id, "run", MANIFEST, json.dumps(asdict(manifest)))
     columns = "run_id STRING, dataset STRING, outcome STRING, raw STRING"
     head = stage_columns(values_frame(warehouse.spark, [row], columns), ETL_STAGE)
     warehouse.append(ETL_STAGE, reduce(DataFrame.unionByName, parts, head))
     return Stage(warehouse, manifest.run_id)
+
+
+def replace_events(warehouse: Warehouse, run_id: str, parts: Iterable[DataFrame]) -> Stage:
+    """Put the parts in the place of all rows of etl_events, in one commit."""
+    warehouse.overwrite(ETL_EVENTS, reduce(DataFrame.unionByName, parts), F.lit(True))
+    return Stage(warehouse, run_id, ETL_EVENTS)
 
 
 def _record(dataset: str) -> Column:

@@ -26,7 +26,7 @@ def warehouse_lock(location: str, run_id: str, started_at: str, timeout_s: float
     """Hold the warehouse while the block runs; WarehouseBusyError names who else holds it."""
 
     def busy(folder: Path) -> WarehouseBusyError:
-        return WarehouseBusyError(f"{location}: another run holds the warehouse: {_told(folder / HOLDER)}")
+        return WarehouseBusyError(f"{location}: another run holds the warehouse: {_identity_of(folder / HOLDER)}")
 
     with folder_lock(location, LOCK, busy, timeout_s) as folder:
         if folder is None:
@@ -74,9 +74,9 @@ def local_folder(location: str) -> Path | None:
     return Path("/" + location.removeprefix("file:").lstrip("/")) if location.startswith("file:") else None
 
 
-def _told(holder: Path) -> str:
+def _identity_of(holder: Path) -> str:
     try:
-        found = json.loads(holder.read_text(encoding="utf-8"))
-        return f"run {found['run_id']}, process {found['pid']} on {found['host']}, since {found['since']}"
+        run = json.loads(holder.read_text(encoding="utf-8"))
+        return f"run {run['run_id']}, process {run['pid']} on {run['host']}, since {run['since']}"
     except (OSError, ValueError, KeyError):
         return f"the holder did not leave its name in {holder}"

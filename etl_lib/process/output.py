@@ -30,7 +30,7 @@ def write_single_file(frame: DataFrame, path: str, kind: str, options: Mapping[s
     beside = f"{folder}/_{name}.writing"
     frame.coalesce(1).write.format(kind).options(**options).mode("overwrite").save(beside)
     system, inner = located(beside)
-    parts = [found.path for found in system.get_file_info(pafs.FileSelector(inner)) if found.base_name[:5] == "part-"]
+    parts = [file.path for file in system.get_file_info(pafs.FileSelector(inner)) if file.base_name[:5] == "part-"]
     if len(parts) != 1:
         raise LakehouseError(f"{path}: expected one file in {beside}, found {len(parts)}; is this folder shared?")
     system.move(parts[0], located(path)[1])

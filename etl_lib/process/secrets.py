@@ -74,9 +74,9 @@ def reveal(reference: str) -> str:
     characters, or no reference at all.
     """
     for kind, read in _READERS.items():
-        if found := kind.fullmatch(reference):
+        if match := kind.fullmatch(reference):
             try:
-                value = _usable(read(**found.groupdict()))
+                value = _usable(read(**match.groupdict()))
             except _UnreadableError as reason:
                 raise SecretError(f"{reference}: {reason}") from None
             remember(value)
@@ -109,20 +109,16 @@ def _from_environment(name: str) -> str:
 def _from_aws(name: str, key: str | None) -> str:
     try:
         import boto3  # type: ignore[import-untyped, unused-ignore] # noqa: PLC0415 - only where AWS is used
-        from botocore.config import Config  # type: ignore[import-untyped, unused-ignore] # noqa: PLC0415
-        from botocore.exceptions import (  # type: ignore[import-untyped, unused-ignore] # noqa: PLC0415
-            BotoCoreError,
-            ClientError,
-        )
+        from botocore import config, exceptions  # type: ignore[import-untyped, unused-ignore] # noqa: PLC0415
     except ImportError:
         raise _UnreadableError("boto3 is not installed; install this package with its extra `aws`") from None
     # an ARN says where the secret is, a name alone does not
     arn = re.match(r"arn:[\w-]+:secretsmanager:([\w-]+):", name)
-    patience = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+    patience = config.Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
     try:
         manager = boto3.Session().client("secretsmanager", region_name=arn and arn[1], config=patience)
         answer = manager.get_secret_value(SecretId=name)
-    except (BotoCoreError, ClientError) as error:
+    except (exceptions.BotoCoreError, exceptions.ClientError) as error:
         raise _UnreadableError(
             f"AWS Secrets Manager does not give it: {error}. Check its name, the region, and that these credentials "
             "may do secretsmanager:GetSecretValue"
@@ -134,12 +130,12 @@ def _from_aws(name: str, key: str | None) -> str:
 
 def _member(document: str, key: str) -> str:
     try:
-        found = json.loads(document)[key]
+        value = json.loads(document)[key]
     except (ValueError, KeyError, TypeError):
         raise _UnreadableError(f"the secret is no JSON object with the key {key!r}; correct the key") from None
-    if isinstance(found, bool) or not isinstance(found, str | int):
+    if isinstance(value, bool) or not isinstance(value, str | int):
         raise _UnreadableError(f"what the JSON object has at {key!r} is no text; store it as text")
-    return str(found)
+    return str(value)
 
 
 def _from_databricks(scope: str, key: str) -> str:
@@ -212,6 +208,6 @@ def _credentials_in(url: str) -> str | None:
     if "@" in re.sub(r"^(jdbc:oracle:\w+:)@", r"\1", url):
         return f"the URL has an `@` in it, as behind a user or a password; {instead}; in a path write %40 for an @"
     for name in _PARAMETER.findall(unquote(url).lower().replace("-", "_")):
-        if found := _EXACT.fullmatch(name) or _SPEAKING.search(name):
-            return f"the URL has the parameter `{found[0]}` in it; {instead}"
+        if match := _EXACT.fullmatch(name) or _SPEAKING.search(name):
+            return f"the URL has the parameter `{match[0]}` in it; {instead}"
     return None

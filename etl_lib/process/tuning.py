@@ -41,17 +41,19 @@ STAGE_ROWS = 20_000
 STAGE_BYTES = 8 << 20
 
 
-def reads_few(*, new_bytes: int, orders: int) -> bool:
-    """Whether there are few bytes of new files, and few orders in the table that they are compared with."""
-    return new_bytes <= NEW_BYTES and orders <= ORDERS
+def settings_to_stage(*, new_bytes: int, orders: int) -> Mapping[str, str]:
+    """INTERPRETED for few bytes of new files and few orders in the table that they are compared with, else nothing."""
+    return INTERPRETED if new_bytes <= NEW_BYTES and orders <= ORDERS else {}
 
 
-def sums_few(*, dates: int, has_members: bool, orders: int) -> bool:
-    """Whether daily sales are summed anew from few lines: all those of the dates of a batch's orders.
+def settings_to_apply(*, new_bytes: int, orders: int, dates: int, has_members: bool) -> Mapping[str, str]:
+    """INTERPRETED for what was staged so, where daily sales are summed anew from few lines, else nothing.
 
-    `has_members` is said of a batch with users or products: on which dates they sold is not known yet.
+    `dates` are those of the batch's orders, and all lines of these are summed. Of a batch with users or products
+    (`has_members`) it is not known yet on which dates they sold.
     """
-    return (dates <= DATES and not has_members) or orders <= ORDERS_OF_ALL_DATES
+    sums_few = (dates <= DATES and not has_members) or orders <= ORDERS_OF_ALL_DATES
+    return settings_to_stage(new_bytes=new_bytes, orders=orders) if sums_few else {}
 
 
 def is_read_once(size: tuple[int, int]) -> bool:

@@ -45,16 +45,16 @@ class Header:
     """The columns of a CSV file by its header; a wanted one stands under the name by which it is wanted."""
 
     names: Sequence[str]
-    told: Sequence[str] = ()
+    surplus: Sequence[str] = ()
     """The names as they are given of the columns that nobody asked for, and of those that are in another case."""
 
 
-def check_headers(lines: Mapping[str, FirstLine], columns: Sequence[str]) -> dict[str, int]:
+def surplus_columns(lines: Mapping[str, FirstLine], columns: Sequence[str]) -> dict[str, int]:
     """How many files have which column that nobody asked for, or that is called so in another case, by their first
     lines; SchemaError lists every column that is missing.
     """
     headers = read_headers(lines, columns)
-    return Counter(name for header in headers.values() for name in set(header.told))
+    return Counter(name for header in headers.values() for name in set(header.surplus))
 
 
 def read_headers(lines: Mapping[str, FirstLine], columns: Sequence[str]) -> dict[str, Header]:

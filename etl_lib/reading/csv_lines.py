@@ -5,18 +5,20 @@ Each file's first line names its columns; a line is read by those names, strictl
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from itertools import groupby
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.reading.csv_files import Header, read_headers
-from etl_lib.reading.first_line import FirstLine, first_lines
+from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.texts import MARK, is_blank
+from etl_lib.reading.whole_files import RECORD_COLUMNS, plain_lines, read_records
 from etl_lib.sources.landing import LandingFile
+from etl_lib.tables.values_frame import values_frame
 
 # Possessive, so that a long field costs no stack.
 _FIELD = r'(?:"[^"]*+(?:""[^"]*+)*+"|(?:[^",][^,]*+)?+)'
@@ -24,7 +26,7 @@ _QUOTED_LINE = rf"^{_FIELD}(?:,{_FIELD})*+\z"
 
 
 @dataclass(frozen=True)
-class Layout:
+class HeaderGroup:
     """Files with the same first line, and the columns that it names; without a line for files that are blank."""
 
     files: Sequence[LandingFile]
@@ -34,33 +36,41 @@ class Layout:
     """Whether Spark cannot read them line by line."""
 
 
-def csv_layouts(spark: SparkSession, files: Sequence[LandingFile], columns: Sequence[str]) -> list[Layout]:
-    """The files by their first line; SchemaError lists every column that a file lacks."""
-    lines = first_lines(spark, files)
-    headers = read_headers(lines, columns)
+def read_csv_lines(
+    spark: SparkSession, files: Sequence[LandingFile], first: Mapping[str, FirstLine], columns: Sequence[str]
+) -> DataFrame:
+    """One row a line, blank lines and headers too: RECORD_COLUMNS and what `by_name` adds. `first` has the first lines
+    of the files; SchemaError lists every column that a file lacks.
+    """
+    parts = []
+    for group in header_groups(files, first, columns):
+        in_lines, whole = ((), group.files) if group.is_whole else (group.files, ())
+        parts.append(by_name(read_records(spark, in_lines, whole, plain_lines), group, columns))
+    fields = ", ".join(f"`{name}`: STRING" for name in columns)
+    nothing = values_frame(spark, [], f"{RECORD_COLUMNS}, given STRUCT<{fields}>, is_header BOOLEAN")
+    return reduce(DataFrame.unionByName, parts) if parts else nothing
+
+
+def header_groups(
+    files: Sequence[LandingFile], first: Mapping[str, FirstLine], columns: Sequence[str]
+) -> list[HeaderGroup]:
+    """The files by their first line."""
+    headers = read_headers({file.path: first[file.path] for file in files if file.path in first}, columns)
 
     def alike(file: LandingFile) -> tuple[str, bool]:
-        line = lines.get(file.path, FirstLine(""))
+        line = first.get(file.path, FirstLine(""))
         return line.text, file.is_hidden or line.encoding != "utf-8"
 
     groups = [(*key, list(some)) for key, some in groupby(sorted(files, key=alike), key=alike)]
-    return [Layout(some, line, headers.get(some[0].path, Header(())), whole) for line, whole, some in groups]
+    return [HeaderGroup(some, line, headers.get(some[0].path, Header(())), whole) for line, whole, some in groups]
 
 
-def surplus_columns(layouts: Sequence[Layout]) -> dict[str, int]:
-    """How many files have which column that nobody asked for, or that is called so in another case."""
-    surplus: Counter[str] = Counter()
-    for layout in layouts:
-        surplus.update(dict.fromkeys(set(layout.header.told), len(layout.files)))
-    return surplus
-
-
-def by_name(lines: DataFrame, layout: Layout, columns: Sequence[str]) -> DataFrame:
+def by_name(lines: DataFrame, group: HeaderGroup, columns: Sequence[str]) -> DataFrame:
     """Add to lines of such files `given STRUCT<columns as STRING>` (an empty field is NULL), `is_header` (the line is
     its file's first one, or repeats it), and `read_error`: `malformed_csv`, `wrong_column_count` or NULL.
     """
 
-    names = list(layout.header.names)
+    names = list(group.header.names)
     has_mark = F.col("raw").startswith(MARK)
     line = F.when(has_mark, F.substring(F.col("raw"), F.lit(2), F.length("raw"))).otherwise(F.col("raw"))
 
@@ -74,7 +84,7 @@ def by_name(lines: DataFrame, layout: Layout, columns: Sequence[str]) -> DataFra
         .when(F.size("fields") != len(names), "wrong_column_count")
     )
     given = F.struct(*(field(name).alias(name) for name in columns))
-    is_header = line == layout.line if layout.line else F.lit(False)
+    is_header = line == group.line if group.line else F.lit(False)
     return read.withColumns({"given": given, "is_header": is_header, "read_error": read_error}).drop("fields")
 
 

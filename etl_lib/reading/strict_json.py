@@ -19,10 +19,13 @@ from itertools import accumulate, chain
 from typing import Any, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.cloudpickle import register_pickle_by_value
-from pyspark.sql import DataFrame
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
+
+from etl_lib.reading.plain_json import plain_texts
 
 # Executors need not have this package: what runs there travels with the query.
 register_pickle_by_value(sys.modules[__name__])
@@ -84,25 +87,57 @@ class JsonShape:
         return cast("StructType", StructType.fromDDL(ddl))
 
 
-def parse_json(records: DataFrame, shape: JsonShape) -> DataFrame:
+def parse_json(records: DataFrame, shape: JsonShape, plain: Sequence[str] = ()) -> DataFrame:
     """Add what each `raw` says: `texts` (the shape with STRING leaves), `booleans` (of a shape that has any),
     `parse_error`, `unknown_fields`.
 
     `parse_error` is NULL or the first that applies of: the record's `read_error`, `not_utf8`, `malformed_json`,
     `nul_in_text`, `lone_surrogate`, `not_an_object`, `wrong_type`; with one, `texts` and `booleans` are empty.
     `unknown_fields` has the dotted names of members that the shape does not have, NULL where there are none.
+    A record that is written in the plain form of the members `plain`, which are all texts, is not parsed here: the two
+    say the same of it.
     """
 
     def parse(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         with _no_search_for_cycles():
             for batch in batches:
                 for at in range(0, batch.num_rows, _AT_ONCE):
-                    yield parse_batch(batch.slice(at, _AT_ONCE), shape)
+                    some = batch.slice(at, _AT_ONCE)
+                    yield parse_rest(some, shape) if plain else parse_batch(some, shape)
 
     # As bytes, since in texts of Arrow what is not UTF-8 could not be looked at.
-    binary = records.drop(*shape.columns.names).withColumn("raw", F.col("raw").cast("binary"))
+    columns = {"raw": F.col("raw").cast("binary")}
+    if plain:
+        columns["plain"] = F.when(F.col("read_error").isNull(), plain_texts(F.col("raw"), plain))
+    binary = records.drop(*shape.columns.names).withColumns(columns)
     parsed = binary.mapInArrow(parse, StructType([*binary.schema, *shape.columns]))
-    return parsed.withColumn("raw", F.col("raw").cast("string"))
+    parsed = parsed.withColumn("raw", F.col("raw").cast("string"))
+    if not plain:
+        return parsed
+    texts = F.when(F.col("plain").isNotNull(), _plain_struct(shape, plain)).otherwise(F.col("texts"))
+    return parsed.withColumn("texts", texts).drop("plain")
+
+
+def _plain_struct(shape: JsonShape, plain: Sequence[str]) -> Column:
+    """The texts of a plain record, which stand behind an empty one, as the `texts` of the shape."""
+    text = {name: F.get("plain", F.lit(at)) for at, name in enumerate(plain, 1)}
+    objects = {
+        name: F.struct(*(text[f"{name}.{leaf}"].alias(leaf) for leaf in leaves))
+        for name, leaves in shape.objects.items()
+    }
+    columns = {name: text[name] for name in shape.texts} | objects
+    return F.struct(*(column.alias(name) for name, column in columns.items()))
+
+
+def parse_rest(batch: pa.RecordBatch, shape: JsonShape) -> pa.RecordBatch:
+    """What `parse_batch` adds where `plain` is NULL; NULL where it is not."""
+    is_rest = batch.column("plain").is_null()
+    rest = parse_batch(batch.filter(is_rest), shape)
+    places = pc.subtract(pc.cumulative_sum(is_rest.cast(pa.int32())), 1)
+    at = pc.if_else(is_rest, places, pa.scalar(None, pa.int32()))
+    added = [name for name in rest.schema.names if name not in batch.schema.names]
+    columns = [*batch.columns, *(rest.column(name).take(at) for name in added)]
+    return pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *added])
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import date
+from typing import Any
 
 from etl_lib.tables.run_manifest import Manifest, SetAside
 
@@ -191,6 +193,20 @@ class PublishMetrics:
     message: str | None = None
 
 
+@dataclass(frozen=True)
+class OrderChanges:
+    """What a plan of orders shows a person beyond its numbers; it is in no JSON."""
+
+    orders: Sequence[Mapping[str, Any]]
+    """The first ones: `order_id`, `outcome`, and the columns `before` and `after`, as texts by their names."""
+    more: int
+    """How many orders there are besides."""
+    dates: Mapping[date, Counts]
+    """The orders by outcome of each date, the first one first."""
+    files: Mapping[str, tuple[int, int]]
+    """How many files of a table hold a row that changes, and how many it has, by its name."""
+
+
 @dataclass
 class Metrics:
     """All that a run tells, filled in as it becomes known."""
@@ -210,6 +226,7 @@ class Metrics:
     tables: Mapping[str, TableMetrics] | None = None
     windows: WindowMetrics | None = None
     weeks: Mapping[str, Counts] | None = None
+    changes: OrderChanges | None = None
     features: FeatureMetrics | None = None
     restore: Restore | None = None
     publishes: dict[str, PublishMetrics] = field(default_factory=dict)
@@ -224,7 +241,7 @@ class Metrics:
 
     @property
     def text(self) -> str:
-        """All that is told, as the ledger keeps it: one JSON object, in ASCII."""
+        """All metrics, as the ledger keeps them: one JSON object, in ASCII."""
         return as_json(self, ensure_ascii=True)
 
     def tell_input(self, batch: OrderMetrics | EventMetrics, manifest: Manifest) -> None:
@@ -238,7 +255,7 @@ def table_metrics(rows_before: Counts, rows: Counts, before: Counts, after: Coun
 
 
 def as_json(metrics: Metrics, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
-    """All that is told, as one JSON object."""
+    """All metrics, as one JSON object."""
     return json.dumps(metrics, default=values_by_key, indent=indent, ensure_ascii=ensure_ascii)
 
 
@@ -246,14 +263,15 @@ def values_by_key(metrics: object) -> dict[str, object]:
     """The keys that some metrics have in JSON, with their values."""
     if not is_dataclass(metrics):
         raise TypeError(f"no metrics: {metrics!r}")
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     for one in fields(metrics):
         value = getattr(metrics, one.name)
+        default = one.default if one.default_factory is MISSING else one.default_factory()
         if isinstance(value, Part):
-            found |= values_by_key(value)
-        elif value != (one.default if one.default_factory is MISSING else one.default_factory()):
-            found[one.name] = value
-    return found
+            values |= values_by_key(value)
+        elif value != default and not isinstance(value, OrderChanges):
+            values[one.name] = value
+    return values
 
 
 def restore_from(text: str) -> Restore:

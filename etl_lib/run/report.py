@@ -1,23 +1,31 @@
-"""What a run tells: its metrics as a file and as JSON, and a summary for a person."""
+"""What a run reports: its metrics as files and as JSON, and a summary or a plan for a person."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
-import structlog
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table as Grid
 
 from etl_lib.process.output import write_text
 from etl_lib.process.streams import console_on, printable
-from etl_lib.run.metrics import DatasetMetrics, Drift, Metrics, OrderMetrics, PullMetrics, as_json
+from etl_lib.run import grids
+from etl_lib.run.grids import Meanings
+from etl_lib.run.metrics import (
+    CheckMetrics,
+    Drift,
+    EventMetrics,
+    Metrics,
+    OrderChanges,
+    OrderMetrics,
+    UndoMetrics,
+    as_json,
+)
 from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, Settings
-
-log = structlog.get_logger(__name__)
-
-Datasets = Mapping[str, DatasetMetrics]
+from etl_lib.tables.run_manifest import REPLAY_JOB
+from etl_lib.tables.schemas import Table
 
 MEANINGS = {
     "inserted": "new",
@@ -28,14 +36,24 @@ MEANINGS = {
     "out_of_window": "outside --since/--until",
     "rejected": "in quarantine",
 }
-
-
+EVENT_MEANINGS = {"valid": "counted where a window or a target week holds its day", "rejected": "in quarantine"}
 DRIFT_MEANINGS: dict[DriftKind, str] = {
     "new_field": "fields that no table has",
     "lost_field": "fields that no record has",
     "changed_type": "fields of another type, their records rejected",
     "changed_case": "fields in another case, read in CSV alone",
 }
+_SIGNS = {"inserted": "[green]+[/green]", "updated": "[yellow]~[/yellow]"}
+_MOST_DATES = 31
+
+
+@dataclass(frozen=True)
+class Job:
+    """What tells one job from another: its name, its tables, and what the names mean that it counts by."""
+
+    name: str
+    tables: Sequence[Table]
+    meanings: Meanings
 
 
 def metrics_paths(output: str, run_id: str) -> tuple[str, str]:
@@ -56,138 +74,213 @@ def print_json(metrics: Metrics, stream: TextIO) -> None:
     stream.write(as_json(metrics) + "\n")
 
 
-def print_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
-    """What a person sees at the end: records by outcome, rules that fired, tables before and after, and where."""
+def print_summary(job: Job, metrics: Metrics, settings: Settings, stream: TextIO) -> None:
+    """What a person sees at the end: each part of the metrics that the run has, and where everything is."""
     console, batch = console_on(stream), metrics.batch
-    assert isinstance(batch, OrderMetrics)  # noqa: S101 - a run that is done has told it
-    print_opening(metrics, console)
-    print_pulls(metrics.pulls, console)
-    if not batch.datasets:
-        console.print("Nothing new: the ledger has every file, no table was changed.")
-    print_grids(metrics, batch.datasets, MEANINGS, console)
-    print_conflicts(batch, console)
-    print_warnings(batch.warnings, console)
-    print_closing(metrics, batch.drift, settings, console)
-
-
-def print_opening(metrics: Metrics, console: Console) -> None:
-    """Which run this was, and which ones it finished first."""
     console.print(f"\n[bold]Run {metrics.run_id}[/bold] {metrics.status} in {metrics.duration_s or 0} s")
     if metrics.finished_runs:
         console.print(f"Finished first, from their stage: {', '.join(metrics.finished_runs)}")
     if metrics.finished_restores:
         console.print(f"Finished first, undoing: {', '.join(metrics.finished_restores)}")
-    print_input(metrics, console)
-
-
-def print_input(metrics: Metrics, console: Console) -> None:
-    """Where no file was found at all, and which files wait because they cannot be read."""
-    for dataset, location in (metrics.unmatched or {}).items():
-        console.print(f"[yellow]No file[/yellow] at input.{dataset}: {printable(location)}", soft_wrap=True)
-    for file in metrics.set_aside or ():
-        told = printable(f"{file.dataset} {file.path}: {file.reason}")
-        console.print(f"[yellow]Set aside[/yellow] {told}", soft_wrap=True)
-
-
-def print_pulls(pulls: Mapping[str, PullMetrics], console: Console) -> None:
-    """A row a dataset; nothing where nothing was pulled."""
-    if not pulls:
-        return
-    grid = Grid("dataset", "pull", "pages", "records", "status", title="Pulled", title_justify="left")
-    for column in grid.columns[2:4]:
-        column.justify = "right"
-    for dataset, pull in pulls.items():
-        status = f"{pull.status}{', resumed' if pull.resumed else ''}"
-        grid.add_row(dataset, pull.pull_id, f"{pull.pages:,}", f"{pull.records:,}", status)
-    console.print(grid)
-    for pull in pulls.values():
-        if pull.malformed_pages:
-            told = f"Malformed pages: {pull.malformed_pages:,}, each a record that loading puts into quarantine"
-            console.print(told, soft_wrap=True)
-        console.print(f"Landed   {printable(pull.folder)}", soft_wrap=True, markup=False)
-
-
-def print_conflicts(orders: OrderMetrics, console: Console) -> None:
-    """The orders of which two contents claim one version; nothing when there are none."""
-    if orders.conflicts:
-        shown = ", ".join(orders.conflict_orders)
-        console.print(
-            f"[yellow]Conflicts[/yellow] (one version, two contents): {orders.conflicts} orders: {printable(shown)}"
-        )
-
-
-def print_warnings(warnings: Iterable[str], console: Console) -> None:
-    """What was expected of whole datasets and is not so, a sentence each."""
-    for warning in warnings:
-        console.print(f"[yellow]Warning[/yellow] {warning}", soft_wrap=True)
-
-
-def print_grids(metrics: Metrics, datasets: Datasets, meanings: Mapping[str, str], console: Console) -> None:
-    """Records by outcome, rules that fired, tables before and after; none of them when it is empty."""
-    for grid in (_outcome_grid(datasets, meanings), _rule_grid(metrics, datasets), _table_grid(metrics)):
-        if grid.row_count:
-            console.print(grid)
-
-
-def print_closing(metrics: Metrics, found: Drift, settings: Settings, console: Console) -> None:
-    """Schema drift, and where everything is."""
-    for drift in drift_told(found, settings.drift, "warn", "fail"):
+    _print_input(metrics, console)
+    _print_pulls(metrics, console)
+    if isinstance(batch, OrderMetrics):
+        _print_entries(job, metrics, batch, console)
+    _print_grids(grids.batch_grids(metrics, job.meanings), console)
+    if isinstance(batch, OrderMetrics) and batch.conflicts:
+        orders = printable(", ".join(batch.conflict_orders))
+        console.print(f"[yellow]Conflicts[/yellow] (one version, two contents): {batch.conflicts} orders: {orders}")
+    _print_weeks(metrics, console)
+    _print_warnings(metrics, console)
+    _print_upkeep(job, metrics, console)
+    for path in metrics.features.files if metrics.features else ():
+        console.print(f"File     {path}", soft_wrap=True, markup=False)
+    if batch is None:
+        _print_publishes(metrics, console)
+    for drift in drift_sentences(batch.drift if batch else {}, settings.drift, "warn", "fail"):
         console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
-    print_places(metrics, settings, console)
-
-
-def print_places(metrics: Metrics, settings: Settings, console: Console) -> None:
-    """Where the tables and the metrics are."""
     latest, own = metrics_paths(settings.output, metrics.run_id)
     places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
     console.print("\n".join(places), soft_wrap=True, markup=False)
+    if batch is not None:
+        _print_publishes(metrics, console)
 
 
-def drift_told(found: Drift, policies: DriftPolicies, *policy: DriftPolicy) -> list[str]:
+def print_plan(job: Job, metrics: Metrics, stream: TextIO) -> None:
+    """What a person sees of a plan: what would change, in the manner of terraform, and how to carry it out."""
+    console = console_on(stream)
+    if metrics.upkeep.task:
+        console.print(f"\n[bold]Plan of {metrics.upkeep.task}[/bold]: what it would do\n")
+        _print_grids([grids.upkeep_grid(metrics.upkeep.tables or {})], console)
+        if metrics.upkeep.undo:
+            files = "would count as new again: the next run would load them"
+            _print_undone(metrics.upkeep.undo, console, "would be undone", files)
+        console.print("Nothing was changed. To carry it out, leave out --plan.")
+    elif isinstance(metrics.batch, EventMetrics):
+        console.print(f"\n[bold]Plan {metrics.run_id}[/bold]: what the run would do\n")
+        _print_input(metrics, console)
+        _print_grids(grids.batch_grids(metrics, job.meanings), console)
+        console.print(grids.week_grid("Weeks that would be replaced", metrics.weeks or {}, "rows now", "rows then"))
+        _print_warnings(metrics, console)
+        console.print("The plan changed no feature, file or ledger of files. To carry it out, run it without --plan.")
+    elif metrics.batch is not None:
+        _print_order_plan(job, metrics, metrics.batch, console)
+
+
+def print_check(check: CheckMetrics, meanings: Meanings, stream: TextIO) -> None:
+    """Every invariant with what broke it."""
+    _print_invariants(check, meanings, console_on(stream))
+
+
+def drift_sentences(drift: Drift, policies: DriftPolicies, *policy: DriftPolicy) -> list[str]:
     """A sentence for each dataset and kind that has drifted and has one of these policies."""
     return [
         f"{dataset}, {meaning}: " + ", ".join(f"{name} ({n})" for name, n in kinds[kind].items())
-        for dataset, kinds in found.items()
+        for dataset, kinds in drift.items()
         for kind, meaning in DRIFT_MEANINGS.items()
         if kind in kinds and getattr(policies, kind) in policy
     ]
 
 
-def _outcome_grid(datasets: Datasets, meanings: Mapping[str, str]) -> Grid:
-    grid = Grid(title="Records by outcome", title_justify="left")
-    datasets = {name: counts for name, counts in datasets.items() if counts.records}
-    for heading in ("outcome", *datasets):
-        grid.add_column(heading, justify="left" if heading == "outcome" else "right")
-    grid.add_column("meaning")
-    if not datasets:
-        return grid
-    for outcome, meaning in meanings.items():
-        numbers = [counts.outcomes[outcome] for counts in datasets.values()]
-        if any(numbers):
-            grid.add_row(outcome, *(f"{n:,}" for n in numbers), meaning)
-    grid.add_section()
-    grid.add_row("input", *(f"{counts.records:,}" for counts in datasets.values()), "the sum")
-    return grid
+def _print_input(metrics: Metrics, console: Console) -> None:
+    """Where no file was found at all, and which files wait because they cannot be read."""
+    for dataset, location in (metrics.unmatched or {}).items():
+        console.print(f"[yellow]No file[/yellow] at input.{dataset}: {printable(location)}", soft_wrap=True)
+    for file in metrics.set_aside or ():
+        text = printable(f"{file.dataset} {file.path}: {file.reason}")
+        console.print(f"[yellow]Set aside[/yellow] {text}", soft_wrap=True)
 
 
-def _rule_grid(metrics: Metrics, datasets: Datasets) -> Grid:
-    grid = Grid("dataset", "rule", "records", title="Rules that fired", title_justify="left")
-    grid.columns[2].justify = "right"
-    for dataset, counts in datasets.items():
-        for rule, records in counts.rules.items():
-            grid.add_row(dataset, escape(rule), f"{records:,}")
-    for dataset, members in (metrics.inferred or {}).items():
-        if members:
-            grid.add_row("orders", f"unknown {dataset} (inferred)", f"{members:,}")
-    return grid
+def _print_pulls(metrics: Metrics, console: Console) -> None:
+    _print_grids([grids.pull_grid(metrics.pulls)], console)
+    for pull in metrics.pulls.values():
+        if pull.malformed_pages:
+            text = f"Malformed pages: {pull.malformed_pages:,}, each a record that loading puts into quarantine"
+            console.print(text, soft_wrap=True)
+        console.print(f"Landed   {printable(pull.folder)}", soft_wrap=True, markup=False)
 
 
-def _table_grid(metrics: Metrics) -> Grid:
-    grid = Grid("table", "rows before", "rows after", "version", title="Tables", title_justify="left")
-    for column in grid.columns[1:3]:
-        column.justify = "right"
-    for name, table in (metrics.tables or {}).items():
-        before, after = table.version_before, table.version_after
-        version = f"{before} -> {after}" if after != before else f"{before} (unchanged)"
-        grid.add_row(name, f"{table.rows_before:,}", f"{table.rows_after:,}", version)
-    return grid
+def _print_entries(job: Job, metrics: Metrics, batch: OrderMetrics, console: Console) -> None:
+    """What became of entries of the quarantine, or that there was nothing to do."""
+    if metrics.discarded is not None:
+        console.print(f"Discarded: {metrics.discarded:,} entries")
+    elif metrics.replayed is not None:
+        still = batch.outcomes["rejected"]
+        console.print(f"Replayed: {metrics.replayed:,} entries closed, {still:,} rejected again and still open")
+    elif job.name == REPLAY_JOB:
+        console.print("Nothing to replay: no entry that was chosen is open, no table was changed.")
+    elif not batch.datasets:
+        console.print("Nothing new: the ledger has every file, no table was changed.")
+
+
+def _print_grids(several: Iterable[Grid], console: Console) -> None:
+    """Those that have rows."""
+    for grid in several:
+        if grid.row_count:
+            console.print(grid)
+
+
+def _print_weeks(metrics: Metrics, console: Console) -> None:
+    windows, features = metrics.windows, metrics.features
+    if not windows or not features:
+        return
+    console.print(grids.week_grid("Target weeks", metrics.weeks or {}, "rows", "clicked"))
+    console.print(
+        f"Reference date {windows.reference_date}, window {windows.window}, {windows.window_weeks} weeks: "
+        f"{windows.window_first_day} to {windows.window_last_day}"
+    )
+    console.print(
+        f"Pays before the windows {windows.pays_before_windows:,}, after them {windows.pays_after_windows:,}; "
+        f"exact duplicates: {features.duplicate_prints:,} prints, {features.duplicate_taps:,} taps, "
+        f"{features.duplicate_pays:,} pays"
+    )
+
+
+def _print_warnings(metrics: Metrics, console: Console) -> None:
+    """What was expected of whole datasets and is not so, a sentence each."""
+    for warning in (metrics.batch.warnings if metrics.batch else None) or ():
+        console.print(f"[yellow]Warning[/yellow] {warning}", soft_wrap=True)
+
+
+def _print_upkeep(job: Job, metrics: Metrics, console: Console) -> None:
+    """What was done to each table, or which invariants hold."""
+    upkeep = metrics.upkeep
+    if upkeep.check:
+        _print_invariants(upkeep.check, job.meanings, console)
+    else:
+        _print_grids([grids.upkeep_grid(upkeep.tables or {})], console)
+    if upkeep.undo:
+        _print_undone(upkeep.undo, console, "were undone", "count as new again: the next run loads them")
+
+
+def _print_invariants(check: CheckMetrics, meanings: Meanings, console: Console) -> None:
+    console.print(grids.invariant_grid(check, meanings))
+    if check.not_checked:
+        console.print(f"Not checked, their tables are not there: {', '.join(check.not_checked)}")
+
+
+def _print_undone(undo: UndoMetrics, console: Console, undone: str, files: str) -> None:
+    console.print(f"Runs that {undone}, oldest first: {', '.join(undo.undone_runs)}", soft_wrap=True)
+    console.print(
+        f"{undo.files_new_again:,} landing files {files}. Correct them or take them away before that.",
+        soft_wrap=True,
+    )
+
+
+def _print_publishes(metrics: Metrics, console: Console) -> None:
+    """A grid a sink, with a row a relation; one line for a sink that lacks nothing."""
+    for sink, publish in metrics.publishes.items():
+        changes = publish.changes if publish.rows is not None else None
+        why = f", everything, as {changes.reason}" if changes and changes.is_full else ""
+        line = f"{publish.status.capitalize()} for {sink}: {printable(publish.address)}{why}"
+        console.print(line, soft_wrap=True, markup=False)
+        if changes:
+            console.print(grids.publish_grid(publish))
+
+
+def _print_order_plan(job: Job, metrics: Metrics, batch: OrderMetrics, console: Console) -> None:
+    """+ inserted, ~ updated, = left alone and why."""
+    console.print(f"\n[bold]Plan {metrics.run_id}[/bold]: what applying it would do\n")
+    if metrics.finished_runs:
+        finished = ", ".join(metrics.finished_runs)
+        console.print(f"  Before it, interrupted runs were finished from their stage: {finished}\n")
+    _print_input(metrics, console)
+    for dataset, counts in batch.datasets.items():
+        for outcome, meaning in job.meanings.items():
+            if number := counts.outcomes[outcome]:
+                console.print(f"  {_SIGNS.get(outcome, '=')} {number:,} {dataset} {outcome}: {meaning}")
+    if metrics.changes:
+        _print_changes(metrics.changes, console)
+    _print_warnings(metrics, console)
+    outcomes = batch.outcomes
+    left_alone = sum(outcomes[name] for name in ("unchanged", "stale", "superseded", "out_of_window"))
+    console.print(
+        f"\nPlan: {outcomes['inserted']:,} to insert, {outcomes['updated']:,} to update, {left_alone:,} left alone, "
+        f"{outcomes['rejected']:,} to quarantine."
+    )
+    console.print(f"The plan changed no table. To carry it out: --apply {metrics.run_id}")
+
+
+def _print_changes(changes: OrderChanges, console: Console) -> None:
+    """The first orders one by one, the first dates, and how many files would be touched."""
+    console.print("\nOrders")
+    for order in changes.orders:
+        after, before = order["after"], order["before"] or {}
+        is_known = before.get("order_date") is not None
+        values = [
+            f"{name} {before[name]} -> {value}" if is_known else f"{name} {value}"
+            for name, value in after.items()
+            if not is_known or before[name] != value
+        ]
+        line = printable(f"{order['order_id']}: {', '.join(values)}")
+        console.print(f"  {_SIGNS[order['outcome']]} {line}", soft_wrap=True)
+    if changes.more > 0:
+        console.print(f"    ... and {changes.more:,} more, all in the stage")
+    console.print(f"\nDates touched: {len(changes.dates)}")
+    for day, counts in list(changes.dates.items())[:_MOST_DATES]:
+        numbers = ", ".join(f"{sign} {counts[outcome]:,}" for outcome, sign in _SIGNS.items() if counts[outcome])
+        console.print(f"  {day}  {numbers}")
+    if len(changes.dates) > _MOST_DATES:
+        console.print(f"  ... and {len(changes.dates) - _MOST_DATES} more up to {max(changes.dates)}")
+    for name, (touched, files) in changes.files.items():
+        console.print(f"  {name}: {touched} of {files} files hold rows that change")

@@ -7,12 +7,12 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any, TextIO
+from typing import Any
 
 import structlog
 from pyspark.sql import SparkSession
@@ -26,28 +26,15 @@ from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.process.tuning import INTERPRETED
 from etl_lib.run.metrics import Metrics
 from etl_lib.run.opening import open_tables
-from etl_lib.run.report import print_json, write_metrics
+from etl_lib.run.report import Job, print_json, print_plan, print_summary, write_metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import DONE, FAILED, Ledger
+from etl_lib.tables.ledger import DONE, FAILED, PLANNED, Ledger
 from etl_lib.tables.run_manifest import Manifest
-from etl_lib.tables.schemas import Table
 from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True)
-class Job:
-    """What tells one job from another: its name, its tables, and how it tells a person what it did.
-
-    `print_summary` takes the metrics, the settings and the stream.
-    """
-
-    name: str
-    tables: Sequence[Table]
-    print_summary: Callable[[Metrics, Settings, TextIO], None]
 
 
 @dataclass
@@ -118,6 +105,8 @@ def open_run(
                 yield Run(settings, arguments, rules, spark, warehouse, manifest, ledger, metrics)
             finally:
                 metrics.commit_retries = warehouse.collisions.total()
+            if metrics.status == PLANNED and not arguments.as_json:
+                print_plan(job, metrics, sys.stdout)
     except LakehouseError as error:
         metrics.message = redacted(str(error))
         # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
@@ -136,7 +125,7 @@ def open_run(
         if arguments.as_json:
             print_json(metrics, sys.stdout)
         elif metrics.status == DONE:
-            job.print_summary(metrics, settings, sys.stdout)
+            print_summary(job, metrics, settings, sys.stdout)
         structlog.contextvars.unbind_contextvars("run_id")
 
 

@@ -100,14 +100,30 @@ UPKEEP = {
 class Parser(argparse.ArgumentParser):
     """A parser with the options of every job, whose errors are configuration errors, told like all others."""
 
-    def __init__(self, job: str, description: str, overrides_at_once: int | str = "+") -> None:
+    def __init__(
+        self, job: str, description: str, overrides_at_once: int | str = "+", *, add_help: bool = True
+    ) -> None:
         """`overrides_at_once` is how many values may follow one `--set`: one where a bare word may follow."""
-        super().__init__(prog=f"jobs/{job}.py", description=description, allow_abbrev=False)
+        super().__init__(prog=f"jobs/{job}.py", description=description, allow_abbrev=False, add_help=add_help)
         self.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="PATH", help="settings, a YAML file")
         self.add_argument(
             "--set", action="extend", nargs=overrides_at_once, default=[], dest="overrides", metavar="KEY=VALUE",
             help="override settings by their dotted keys, e.g. input.orders=landing/*.json; repeatable",
         )  # fmt: skip
+
+    def add_plan(self, text: str = "show what would change; change no table") -> None:
+        """Add the options of a job that can show what it would do."""
+        self.add_argument("--plan", action="store_true", help=text)
+        self.add_json("print the summary as one JSON object")
+
+    def add_json(self, text: str) -> None:
+        """Add the option of a job that prints JSON."""
+        self.add_argument("--json", action="store_true", dest="as_json", help=text)
+
+    def read(self, argv: Sequence[str]) -> dict[str, Any]:
+        """The values of a command line by the names of the fields of its Arguments."""
+        values = {"plan": False, **vars(self.parse_intermixed_args(argv)), "given": tuple(argv)}
+        return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
     def error(self, message: str) -> NoReturn:
         """Raise what argparse would print."""
@@ -120,17 +136,17 @@ def parse_order_arguments(argv: Sequence[str]) -> OrderArguments:
     parser.add_argument("--since", type=_time, metavar="TS", help="only records with TS <= version_at (ISO 8601)")
     parser.add_argument("--until", type=_time, metavar="TS", help="only records with version_at < TS (ISO 8601)")
     parser.add_argument("--full", action="store_true", help="all files again, whatever the ledger says")
-    _add_telling(parser)
-    parser.add_argument("--apply", metavar="RUN_ID", help="apply exactly that plan")
-    found = parser.parse_args(argv)
-    if found.apply and (found.plan or found.full or found.since or found.until):
+    parser.add_plan()
+    parser.add_argument("--apply", dest="apply_run_id", metavar="RUN_ID", help="apply exactly that plan")
+    values = parser.read(argv)
+    run_id, since, until, full = (values.pop(name) for name in ("apply_run_id", "since", "until", "full"))
+    if run_id and (values["plan"] or full or since or until):
         raise ConfigError("--apply takes a plan as it is: leave out --plan, --full, --since and --until")
-    if found.apply is not None and not _RUN_ID.fullmatch(found.apply):
-        raise ConfigError(f"--apply takes the run id that --plan printed, not {found.apply!r}")
-    if found.since and found.until and found.since >= found.until:
-        raise ConfigError(f"--since {found.since} is not before --until {found.until}")
-    scope = Scope(Window(found.since, found.until), found.full)
-    return OrderArguments(**common(found, argv), scope=scope, apply_run_id=found.apply)
+    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+        raise ConfigError(f"--apply takes the run id that --plan printed, not {run_id!r}")
+    if since and until and since >= until:
+        raise ConfigError(f"--since {since} is not before --until {until}")
+    return OrderArguments(**values, scope=Scope(Window(since, until), full), apply_run_id=run_id)
 
 
 def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
@@ -139,73 +155,54 @@ def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
     parser.add_argument("--as-of", type=_date, metavar="DATE", help="the target week is the week of DATE")
     parser.add_argument("--from", type=_date, dest="first", metavar="DATE", help="all weeks from the week of DATE")
     parser.add_argument("--to", type=_date, dest="last", metavar="DATE", help="with --from: to the week of DATE")
-    _add_telling(parser)
-    found = parser.parse_args(argv)
-    if found.as_of and (found.first or found.last):
+    parser.add_plan()
+    arguments = FeatureArguments(**parser.read(argv))
+    if arguments.as_of and (arguments.first or arguments.last):
         raise ConfigError("--as-of names one week, --from and --to several: leave out one of the two")
-    if found.last and not found.first:
+    if arguments.last and not arguments.first:
         raise ConfigError("--to needs --from, the first of the weeks")
-    if found.first and found.last and found.first > found.last:
-        raise ConfigError(f"--from {found.first} is after --to {found.last}")
-    return FeatureArguments(**common(found, argv), as_of=found.as_of, first=found.first, last=found.last)
+    if arguments.first and arguments.last and arguments.first > arguments.last:
+        raise ConfigError(f"--from {arguments.first} is after --to {arguments.last}")
+    return arguments
 
 
 def parse_pull_arguments(argv: Sequence[str]) -> Arguments:
     """Read the command line of the pull job; ConfigError says what is wrong with it."""
     parser = Parser("pull", "Pull orders from the configured source into landing files.")
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-    found = parser.parse_args(argv)
-    found.plan = False
-    return Arguments(**common(found, argv))
+    parser.add_json("print the summary as one JSON object")
+    return Arguments(**parser.read(argv))
 
 
 def parse_publish_arguments(argv: Sequence[str]) -> PublishArguments:
     """Read the command line of the publish job; ConfigError says what is wrong with it."""
     parser = Parser("publish", "Publish the tables to the configured sinks: what changed since their last publish.")
     parser.add_argument("--full", action="store_true", help="publish everything, whatever the sinks show")
-    parser.add_argument("--sink", action="append", default=[], metavar="NAME", help="only this sink; repeatable")
-    _add_telling(parser, "show what each sink would receive; write nothing")
-    found = parser.parse_args(argv)
-    return PublishArguments(**common(found, argv), full=found.full, sinks=tuple(found.sink))
+    parser.add_argument(
+        "--sink", action="append", default=[], dest="sinks", metavar="NAME", help="only this sink; repeatable"
+    )
+    parser.add_plan("show what each sink would receive; write nothing")
+    return PublishArguments(**parser.read(argv))
 
 
 def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
     """Read the command line of the maintain job; ConfigError says what is wrong with it."""
     parser = Parser("maintain", "Look after the tables.", overrides_at_once=1)
-    tasks = "; ".join(f"{task}: {told}" for task, told in UPKEEP.items())
+    tasks = "; ".join(f"{task}: {purpose}" for task, purpose in UPKEEP.items())
     parser.add_argument("task", choices=UPKEEP, metavar="TASK", help=tasks)
     parser.add_argument("--run", dest="restored_run_id", metavar="RUN_ID", help="restore: the run to undo")
     parser.add_argument("--force", action="store_true", help="vacuum: also with a retention that is not safe")
-    _add_telling(parser)
-    found = parser.parse_args(argv)
-    if found.task == "restore" and not _RUN_ID.fullmatch(found.restored_run_id or ""):
+    parser.add_plan()
+    arguments = MaintainArguments(**parser.read(argv))
+    if arguments.task == "restore" and not _RUN_ID.fullmatch(arguments.restored_run_id or ""):
         raise ConfigError("restore takes --run RUN_ID, the run to undo: etl_runs has them all")
-    for option, given, tasks_of in (
-        ("--run", found.restored_run_id is not None, ("restore",)),
-        ("--force", found.force, ("vacuum",)),
-        ("--plan", found.plan, ("restore", "purge")),
+    for option, is_given, tasks_of in (
+        ("--run", arguments.restored_run_id is not None, ("restore",)),
+        ("--force", arguments.force, ("vacuum",)),
+        ("--plan", arguments.plan, ("restore", "purge")),
     ):
-        if given and found.task not in tasks_of:
-            raise ConfigError(f"{option} is an option of {' and '.join(tasks_of)}, not of {found.task}")
-    return MaintainArguments(
-        **common(found, argv), task=found.task, restored_run_id=found.restored_run_id, force=found.force
-    )
-
-
-def _add_telling(parser: Parser, plan: str = "show what would change; change no table") -> None:
-    parser.add_argument("--plan", action="store_true", help=plan)
-    parser.add_argument("--json", action="store_true", help="print the summary as one JSON object")
-
-
-def common(found: argparse.Namespace, argv: Sequence[str]) -> dict[str, Any]:
-    """The fields of Arguments, for the arguments of one job."""
-    return {
-        "config": found.config,
-        "overrides": tuple(found.overrides),
-        "plan": found.plan,
-        "as_json": found.json,
-        "given": tuple(argv),
-    }
+        if is_given and arguments.task not in tasks_of:
+            raise ConfigError(f"{option} is an option of {' and '.join(tasks_of)}, not of {arguments.task}")
+    return arguments
 
 
 def _time(text: str) -> str:
@@ -219,12 +216,12 @@ def _time(text: str) -> str:
 
 def _date(text: str) -> date:
     try:
-        found = date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
-        found = None
+        day = None
     # fromisoformat knows further forms, such as 2020-W01-1
-    if found is None or found.isoformat() != text:
+    if day is None or day.isoformat() != text:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date YYYY-MM-DD")
-    if not EARLIEST <= found <= LATEST:
+    if not EARLIEST <= day <= LATEST:
         raise argparse.ArgumentTypeError(f"{text!r} is not between {EARLIEST} and {LATEST}")
-    return found
+    return day

@@ -59,10 +59,10 @@ class Inputs(Section):
 
     def location(self, dataset: str) -> str:
         """Where a dataset is without which a job cannot run; ConfigError when that is not said."""
-        found: str | None = getattr(self, dataset)
-        if found is None:
+        location: str | None = getattr(self, dataset)
+        if location is None:
             raise ConfigError(f"input.{dataset}: missing; give its files in the configuration or with --set")
-        return found
+        return location
 
 
 class Sources(Section):

@@ -9,23 +9,21 @@ is imported, as every start waits for this.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from itertools import chain
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any
-
-from pydantic import BaseModel
 
 from etl_lib.process import tuning
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.lock import local_folder
-from etl_lib.settings.config import DEFAULT_CONFIG, Settings
-from etl_lib.settings.config_file import load_settings
+from etl_lib.settings.arguments import Parser
+from etl_lib.settings.config import Settings
+from etl_lib.settings.strict_model import load_settings
 
 _JOBS = Path(__file__).resolve().parents[2] / "jobs"
 _PREFIXES = {"s3a://": "s3", "s3://": "s3", "jdbc:postgresql:": "postgres"}
@@ -39,20 +37,17 @@ def is_job(arguments: Sequence[str]) -> bool:
 
 def settings_of(arguments: Sequence[str]) -> Settings | None:
     """The settings that a command line of spark-submit gives its job; None when they have a mistake."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
-    parser.add_argument("--set", action="extend", nargs="+", default=[], dest="overrides")
     try:
-        found, _ = parser.parse_known_args(arguments)
-        return load_settings(Settings, found.config, [one for one in found.overrides if "=" in one])
-    except (argparse.ArgumentError, ConfigError):
+        given, _ = Parser("launch", "", add_help=False).parse_known_args(arguments)
+        return load_settings(Settings, given.config, [one for one in given.overrides if "=" in one])
+    except ConfigError:
         return None
 
 
 def extra_jars(settings: Settings) -> list[str]:
     """The sets of jars beyond Spark's and Delta's own."""
-    texts = [text.lower() for text in _texts(settings)]
-    return sorted({jars for prefix, jars in _PREFIXES.items() for text in texts if text.startswith(prefix)})
+    text = settings.model_dump_json().lower()
+    return sorted({jars for prefix, jars in _PREFIXES.items() if f'"{prefix}' in text})
 
 
 def java_options(settings: Settings) -> str:
@@ -67,44 +62,23 @@ def java_options(settings: Settings) -> str:
 
 def _folder(location: str) -> Path | None:
     """What holds the files of a location: itself or, of a glob, the folder above it; None when it is not on a disk."""
-    found = local_folder(location)
-    return None if found is None else Path(_GLOB.split(str(found), maxsplit=1)[0])
+    place = local_folder(location)
+    return None if place is None else Path(_GLOB.split(str(place), maxsplit=1)[0])
 
 
-def _are_few(places: Iterator[Path]) -> bool:
+def _are_few(places: Iterable[Path]) -> bool:
     """Whether the files at some places, and in folders there, are few and their bytes at most DISK_BYTES."""
     files = total = 0
     for place in places:
-        for size in _sizes(place):
-            files, total = files + 1, total + size
+        within = (os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
+        for file in chain([str(place)], within):
+            with suppress(OSError):  # nobody may look at it, or it is gone
+                status = os.stat(file)
+                if S_ISREG(status.st_mode):
+                    files, total = files + 1, total + status.st_size
             if files > tuning.DISK_FILES or total > tuning.DISK_BYTES:
                 return False
     return True
-
-
-def _sizes(place: Path) -> Iterator[int]:
-    """The bytes of a file, or of each file in a folder and its folders; none of what nobody may look at or is gone."""
-    within = (os.path.join(folder, name) for folder, _, names in os.walk(place) for name in names)
-    for file in chain([str(place)], within):
-        try:
-            found = os.stat(file)
-        except OSError:
-            continue
-        if S_ISREG(found.st_mode):
-            yield found.st_size
-
-
-def _texts(value: Any) -> Iterator[str]:
-    """Every text of the settings."""
-    if isinstance(value, BaseModel):
-        value = dict(value)
-    if isinstance(value, dict):
-        value = value.values()
-    if isinstance(value, str):
-        yield value
-    elif hasattr(value, "__iter__"):
-        for part in value:
-            yield from _texts(part)
 
 
 def main() -> None:

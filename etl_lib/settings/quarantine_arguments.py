@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from etl_lib.process.errors import ConfigError
-from etl_lib.settings.arguments import Arguments, Parser, common
+from etl_lib.settings.arguments import Arguments, Parser
 from etl_lib.settings.rules import RuleBook
 
 COMMANDS = ("list", "show", "replay", "discard")
@@ -61,32 +60,28 @@ def parse_quarantine_arguments(argv: Sequence[str]) -> QuarantineArguments:
     parser.add_argument("--status", choices=(*STATUSES, "all"), help="list: entries with this status (new)")
     parser.add_argument("--limit", type=_limit, metavar="N", help="list: at most N entries (50)")
     parser.add_argument("--payload", type=Path, metavar="FILE", help="replay: the edited text of the one entry")
-    parser.add_argument("--json", action="store_true", help="print as JSON: an object an entry, or the summary")
-    parser.set_defaults(plan=False)
-    found = parser.parse_intermixed_args(argv)
-    status = None if found.command == "show" or found.status == "all" else found.status or NEW
-    selection = Selection(tuple(found.record_ids), found.rule, found.file, found.run, found.dataset, status)
-    if problem := _problem(found, selection):
-        raise ConfigError(f"{problem}\n{parser.format_usage()}".rstrip())
-    return QuarantineArguments(
-        **common(found, argv),
-        command=found.command,
-        selection=selection,
-        limit=found.limit or 50,
-        payload=found.payload,
-    )
+    parser.add_json("print as JSON: an object an entry, or the summary")
+    values = parser.read(argv)
+    command = values["command"]
+    status, limit, everything = (values.pop(name) for name in ("status", "limit", "everything"))
+    filters = {name: values.pop(name) for name in ("record_ids", "rule", "file", "run", "dataset")}
+    selection = Selection(**filters, status=None if command == "show" or status == "all" else status or NEW)
+    arguments = QuarantineArguments(**values, selection=selection, limit=limit or 50)
+    if problem := _problem(arguments, is_limited=bool(status or limit), everything=everything):
+        parser.error(problem)
+    return arguments
 
 
-def _problem(found: argparse.Namespace, selection: Selection) -> str | None:
+def _problem(arguments: QuarantineArguments, *, is_limited: bool, everything: bool) -> str | None:
     """The first thing that does not go together."""
-    command, ids = found.command, selection.record_ids
+    command, selection, ids = arguments.command, arguments.selection, arguments.selection.record_ids
     changes = command in {"replay", "discard"}
-    ways = sum((bool(ids), selection.is_filtered, found.everything))
+    ways = sum((bool(ids), selection.is_filtered, everything))
     wrong = {
-        "--status and --limit belong to list": command != "list" and (found.status or found.limit),
-        "--all belongs to replay and discard": found.everything and not changes,
+        "--status and --limit belong to list": command != "list" and is_limited,
+        "--all belongs to replay and discard": everything and not changes,
         "--payload belongs to replay, with the id of the one entry whose text it replaces": (
-            found.payload and (command != "replay" or len(ids) != 1)
+            arguments.payload and (command != "replay" or len(ids) != 1)
         ),
         "list takes filters; show takes ids": ids and command == "list",
         "show needs the ids of the entries, or their beginnings; list prints them": command == "show" and not ids,

@@ -55,17 +55,3 @@ STRUCTURAL = {
     "wrong_column_count": "the line has more or fewer fields than the header",
 }
 """What parsing itself refuses, by name; these reject, whatever the configuration says."""
-
-_OF_CSV_ALONE = ("malformed_csv", "wrong_column_count")
-_OF_JSON_LINES = tuple(name for name in STRUCTURAL if name not in {*_OF_CSV_ALONE, "broken_array"})
-_OF_CSV = ("not_utf8", "nul_in_text", "no_key", *_OF_CSV_ALONE)
-
-STRUCTURAL_OF: dict[str, tuple[str, ...]] = {
-    "orders": (*_OF_JSON_LINES, "broken_array"),
-    "users": _OF_CSV,
-    "products": _OF_CSV,
-    "prints": _OF_JSON_LINES,
-    "taps": _OF_JSON_LINES,
-    "pays": _OF_CSV,
-}
-"""The structural rules that each dataset can break."""

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TextIO
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.process.secrets import reveal
-from etl_lib.process.streams import console_on
-from etl_lib.run.metrics import Metrics, PullMetrics
-from etl_lib.run.report import print_opening, print_places, print_pulls
+from etl_lib.run.metrics import PullMetrics
 from etl_lib.run.run import Run, step
-from etl_lib.settings.config import Settings
 from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.jdbc import Checkpoint, land_changes
 from etl_lib.sources.jdbc_database import Database
@@ -122,11 +118,3 @@ def _told(pull: Pull) -> PullMetrics:
     return PullMetrics(
         one.pull_id, one.status, one.pages, one.records, one.malformed_pages, resumed=pull.resumed, folder=pull.folder
     )
-
-
-def print_pulls_summary(metrics: Metrics, settings: Settings, stream: TextIO) -> None:
-    """What each pull brought, and where it landed."""
-    console = console_on(stream)
-    print_opening(metrics, console)
-    print_pulls(metrics.pulls, console)
-    print_places(metrics, settings, console)

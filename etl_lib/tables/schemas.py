@@ -235,7 +235,7 @@ VALUE_PROP_FEATURES = Table(
 ETL_EVENTS = Table(
     name="etl_events",
     grain="one line of the input of the last run of value_props with its outcome",
-    key=("dataset", "source_file", "block", "row", "outcome"),
+    key=("dataset", "source_file", "block", "row"),
     is_skipped_by_values=False,
     columns=f"""
         run_id STRING NOT NULL, dataset STRING NOT NULL, outcome STRING NOT NULL, day DATE, user_id STRING,

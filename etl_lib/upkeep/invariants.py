@@ -283,3 +283,6 @@ SUBJECTS = (
     CUT_OFF,
     RESTORES,
 )
+
+MEANINGS = {invariant.name: invariant.says for subject in SUBJECTS for invariant in subject.invariants}
+"""What each invariant says, by its name."""

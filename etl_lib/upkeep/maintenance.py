@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.process.errors import ConfigError, InvariantError, LakehouseError, UnfinishedError
 from etl_lib.run.metrics import CheckMetrics
+from etl_lib.run.report import print_check
 from etl_lib.run.restore import cut_off_runs
 from etl_lib.run.run import Run, step
 from etl_lib.settings.quarantine_arguments import DISCARDED, REPLAYED
@@ -30,8 +31,7 @@ from etl_lib.tables.schemas import (
     Table,
 )
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import SUBJECTS
-from etl_lib.upkeep.maintenance_report import print_check
+from etl_lib.upkeep.invariants import MEANINGS, SUBJECTS
 from etl_lib.upkeep.violations import askable, find_violations
 
 log = structlog.get_logger(__name__)
@@ -182,7 +182,7 @@ def check(run: Run, tables: Sequence[Table]) -> None:
     )
     if violations:
         if not run.arguments.as_json:
-            print_check(checked, sys.stdout)
+            print_check(checked, MEANINGS, sys.stdout)
         told_all = "\n  ".join(
             f"{one.name}: {violations[one.name].rows} ({one.says}), e.g. {', '.join(violations[one.name].keys[:3])}"
             for one in asked

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.deciding.outcomes import VALID
+from etl_lib.deciding.stage import Stage
 from etl_lib.process.output import write_single_file
 from etl_lib.reading.values import date_literal
 from etl_lib.tables.schemas import VALUE_PROP_FEATURES
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.value_props.event_batch import EventBatch, valid_events
 from etl_lib.value_props.features import features
 from etl_lib.value_props.weeks import Windows
 
@@ -25,13 +28,28 @@ FILES = {
 """The files by their names, each with its format and the options of Spark's writer."""
 
 
-def replace_weeks(batch: EventBatch, windows: Windows) -> None:
+def valid_events(stage: Stage) -> DataFrame:
+    """The valid events: dataset, day, user_id, value_prop, position, amount."""
+    valid = stage.rows.where(F.col("outcome") == VALID)
+    return valid.select("dataset", "day", "user_id", "value_prop", "position", "amount")
+
+
+def count_duplicates(stage: Stage) -> Counter[str]:
+    """How many valid records of each dataset repeat the exact text of another one: all but one of each text.
+
+    Texts are told apart by a hash of 64 bits: among a billion the count may be one off, in one of forty runs.
+    """
+    texts = stage.rows.where(F.col("outcome") == VALID).groupBy("dataset", "content_hash").count()
+    surplus = texts.groupBy("dataset").agg(F.sum(F.col("count") - 1).alias("surplus"))
+    return Counter({row["dataset"]: row["surplus"] for row in surplus.collect()})
+
+
+def replace_weeks(stage: Stage, windows: Windows) -> None:
     """Replace exactly the target weeks, in one commit; a week without prints is left without rows."""
-    warehouse = batch.stage.warehouse
-    rows = features(valid_events(batch.stage), windows)
+    rows = features(valid_events(stage), windows)
     if len(windows.weeks) > 1:
         rows = rows.hint("rebalance", "week")
-    warehouse.overwrite(VALUE_PROP_FEATURES, rows, _in_weeks(windows))
+    stage.warehouse.overwrite(VALUE_PROP_FEATURES, rows, _in_weeks(windows))
 
 
 def written_weeks(warehouse: Warehouse, windows: Windows) -> dict[str, dict[str, int]]:

@@ -1,32 +1,28 @@
-"""One run of value_props after its stage: gates, target weeks, and then the plan or the weeks themselves."""
+"""One run of value_props beside its stage and gates: target weeks, and then the plan or the weeks themselves."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 from functools import partial
 
 import structlog
 
 from etl_lib.applying.quarantine import apply_quarantine
-from etl_lib.deciding.bookkeeping import id_results, rule_results
-from etl_lib.deciding.gates import accounting_problem, quality_problem, warn_of_drift
+from etl_lib.deciding.counts import Batch
+from etl_lib.deciding.results import all_rule_results, event_metrics, record_failure
 from etl_lib.process.concurrently import concurrently
-from etl_lib.process.errors import AccountingError, LakehouseError, QualityGateError
-from etl_lib.reading.event_records import DATASETS
+from etl_lib.process.errors import AccountingError, ConfigError, QualityGateError
+from etl_lib.reading.datasets import EVENTS
 from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
-from etl_lib.settings.rules import Rule
-from etl_lib.sources.intake import not_loaded
-from etl_lib.tables.ledger import DONE, FAILED, PLANNED, RuleResult, RunEntry, tables_left, write_run
-from etl_lib.tables.run_manifest import LoadedFile
+from etl_lib.sources.damaged import without_set_aside
+from etl_lib.sources.landing import LandingFile, collected, landing_files
+from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
-from etl_lib.value_props.apply_features import FILES, publish_file, replace_weeks, written_weeks
-from etl_lib.value_props.event_batch import EventBatch, FileCounts, count_duplicates
-from etl_lib.value_props.event_staging import Files
+from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks
 from etl_lib.value_props.expectations import WEEK_RULES, week_results
-from etl_lib.value_props.feature_report import batch_metrics, feature_metrics, print_plan, warnings, window_metrics
+from etl_lib.value_props.feature_report import feature_metrics, warnings, window_metrics
 from etl_lib.value_props.weeks import Windows, target_week, week_of, weeks_between
 
 log = structlog.get_logger(__name__)
@@ -34,19 +30,25 @@ log = structlog.get_logger(__name__)
 CHANGED_TABLES = (VALUE_PROP_FEATURES, QUARANTINE)
 
 
-def pass_gates(run: Run, batch: EventBatch) -> None:
-    """Let a batch pass that adds up and is good enough; else enter the run as failed and raise why."""
-    run.metrics.tell_input(batch_metrics(batch), run.manifest)
-    error = accounting_problem(batch) or quality_problem(run, batch, DATASETS)
-    if error is not None:
-        _record_failure(run, batch, error)
-        raise error
-    warn_of_drift(run, batch)
+def event_files(run: Run) -> dict[str, list[LandingFile]]:
+    """All files of each dataset, as the features are computed from all of their input every time; but those that were
+    set aside wait until they change.
+    """
+
+    def listed(dataset: str) -> list[LandingFile]:
+        location = run.settings.input.location(dataset)
+        return collected(landing_files(run.spark, location, f"input.{dataset}"))
+
+    files = concurrently(**{name: partial(listed, name) for name in EVENTS})
+    run.metrics.unmatched = {name: run.settings.input.location(name) for name in files if not files[name]}
+    if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
+        raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")
+    return without_set_aside(run, files)
 
 
-def windows_of(run: Run, batch: EventBatch, arguments: FeatureArguments) -> tuple[date, Windows]:
+def windows_of(run: Run, batch: Batch, arguments: FeatureArguments) -> tuple[date, Windows]:
     """The reference date and the target weeks with their windows; QualityGateError when nothing tells the date."""
-    settings, covered_to = run.settings, batch.last_print_day
+    settings, covered_to = run.settings, last_print_day(batch)
     reference = arguments.as_of or covered_to or arguments.last
     if reference is None:
         raise _refused(
@@ -63,11 +65,16 @@ def windows_of(run: Run, batch: EventBatch, arguments: FeatureArguments) -> tupl
     return reference, Windows(tuple(weeks), settings.window, settings.window_weeks)
 
 
-def plan_weeks(run: Run, batch: EventBatch, windows: Windows, reference: date) -> None:
+def last_print_day(batch: Batch) -> date | None:
+    """The latest day among the valid prints: to here the data covers its weeks."""
+    return max(batch.of("prints").days, default=None)
+
+
+def plan_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> None:
     """Show what the run would replace and enter it as a plan; no feature and no file changes."""
     run.metrics.status, run.metrics.windows = PLANNED, window_metrics(batch, windows, reference)
     _warn(run, batch, windows)
-    prints = batch.datasets["prints"].days
+    prints = batch.of("prints").days
     now = written_weeks(run.warehouse, windows)
     run.metrics.weeks = {
         week.isoformat(): {
@@ -78,34 +85,31 @@ def plan_weeks(run: Run, batch: EventBatch, windows: Windows, reference: date) -
     }
     versions = run.warehouse.versions(CHANGED_TABLES)
     write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
-    if not run.arguments.as_json:
-        print_plan(run.metrics, sys.stdout)
 
 
-def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, reference: date) -> None:
+def apply_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> None:
     """Replace the target weeks in the table, then the files, and the ledger very last.
 
     Each step replaces or is skipped when it is done, so a run that was cut off is mended by running it again.
     """
     warehouse, metrics, output = run.warehouse, run.metrics, run.settings.output
-    with step("quarantine") as told:
-        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
+    with step("quarantine") as counts:
+        counts["records"] = sum(of_it.outcomes["rejected"] for of_it in batch.datasets.values())
         # To undo a run: its own table. The quarantine goes back with the orders, whose entries it holds, too.
         before = concurrently(
             versions=lambda: warehouse.versions([VALUE_PROP_FEATURES]),
-            entries=lambda: apply_quarantine(batch, _rules(run)),
+            entries=lambda: apply_quarantine(batch, run.rules),
         )["versions"]
-    with step("features") as told:
-        told["weeks"] = len(windows.weeks)
+    with step("features") as counts:
+        counts["weeks"] = len(windows.weeks)
         duplicates = concurrently(
-            weeks=lambda: replace_weeks(batch, windows), duplicates=lambda: count_duplicates(batch.stage)
+            weeks=lambda: replace_weeks(batch.stage, windows), duplicates=lambda: count_duplicates(batch.stage)
         )["duplicates"]
-    results = [*rule_results(batch, _rules(run)), *_warn(run, batch, windows)]
+    results = [*all_rule_results(run, batch, {}), *_warn(run, batch, windows)]
     with step("publish"):
         done = concurrently(
             weeks=lambda: written_weeks(warehouse, windows),
             versions=lambda: warehouse.versions(CHANGED_TABLES),
-            loaded=lambda: _new_files(run, files, batch),
             **{name: partial(publish_file, warehouse, windows, output, name) for name in FILES},
         )
     weeks, versions = done["weeks"], done["versions"]
@@ -121,15 +125,15 @@ def apply_weeks(run: Run, files: Files, batch: EventBatch, windows: Windows, ref
             before,
             versions,
             rules=results,
-            files=done["loaded"],
+            files=batch.files,
             tables_left=tables_left(warehouse, FEATURE_TABLES, {}),
         )
         write_run(warehouse, entry)
 
 
-def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) -> None:
+def _check_weeks(batch: Batch, written: Mapping[str, Mapping[str, int]]) -> None:
     """Every valid print of a target week is a row: not when another run has replaced the stage in between."""
-    prints = batch.datasets["prints"].days
+    prints = batch.of("prints").days
     wrong = [
         f"{week}: {counts['rows']} rows of {expected} prints"
         for week, counts in written.items()
@@ -141,40 +145,16 @@ def _check_weeks(batch: EventBatch, written: Mapping[str, Mapping[str, int]]) ->
         )
 
 
-def _new_files(run: Run, files: Files, batch: EventBatch) -> list[LoadedFile]:
-    """The file versions that no complete run has."""
-    new = []
-    for dataset, some in not_loaded(run.warehouse, files).items():
-        for file in some:
-            counts = batch.files.get((dataset, file.path), FileCounts())
-            days = _micros(counts.first_day), _micros(counts.last_day)
-            new.append(LoadedFile(dataset, file.path, file.size, file.modified_at, counts.records, *days))
-    return new
-
-
-def _micros(day: date | None) -> int | None:
-    return None if day is None else (day - date(1970, 1, 1)) // timedelta(microseconds=1)
-
-
-def _warn(run: Run, batch: EventBatch, windows: Windows) -> list[RuleResult]:
-    results = week_results(batch.datasets["prints"].days, windows, run.settings.min_week_share)
-    found = [*warnings(results, WEEK_RULES), *(unlike.told() for unlike in batch.unlike_ids)]
-    run.metrics.batch = batch_metrics(batch, found)
-    for warning in found:
+def _warn(run: Run, batch: Batch, windows: Windows) -> list[RuleResult]:
+    """Judge the weeks and tell what disappoints; gives the results of the rules about weeks."""
+    results = week_results(batch.of("prints").days, windows, run.settings.min_week_share)
+    of_weeks = warnings(results, WEEK_RULES)
+    for warning in of_weeks:
         log.warning(warning)
-    return [*results, *id_results(batch)]
+    run.metrics.tell_input(event_metrics(batch, [*of_weeks, *(ids.message for ids in batch.unlike_ids)]), run.manifest)
+    return results
 
 
-def _refused(run: Run, batch: EventBatch, reason: str) -> QualityGateError:
-    error = QualityGateError(reason)
-    _record_failure(run, batch, error)
-    return error
-
-
-def _record_failure(run: Run, batch: EventBatch, error: LakehouseError) -> None:
-    results = rule_results(batch, _rules(run))
-    write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, str(error), results))
-
-
-def _rules(run: Run) -> dict[str, Mapping[str, Rule]]:
-    return {dataset: run.rules.of(dataset) for dataset in DATASETS}
+def _refused(run: Run, batch: Batch, reason: str) -> QualityGateError:
+    record_failure(run, batch, reason)
+    return QualityGateError(reason)

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
+from etl_lib.commands import orders as orders_job
 from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, DIM_USER, ETL_FILES, ETL_RUNS, FACT_SALES
-from jobs import orders as orders_job
 from tests.conftest import TEST_SPARK
 from tests.integration.test_orders_job import order
 from tests.job import Job

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
+from etl_lib.commands import orders, value_props
 from etl_lib.deciding import staging
 from etl_lib.tables.schemas import DIM_ORDER, ETL_FILES, FACT_SALES, QUARANTINE
-from jobs import orders, value_props
 from tests.integration.test_orders_job import data_versions, order, outcomes
 from tests.job import FeatureJob, Job
 
@@ -31,60 +31,19 @@ def dated(path: Path, millisecond: int = 0) -> Path:
 
 
 def amounts(job: Job) -> dict[str, str]:
-    rows = job.read(DIM_ORDER).select("order_id", F.col("amount").cast("int").cast("string").alias("amount")).collect()
+    """The amounts of the orders that were not there before the test."""
+    amount = F.col("amount").cast("int").cast("string").alias("amount")
+    rows = job.read(DIM_ORDER).where("order_id RLIKE '^o[0-9]$'").select("order_id", amount).collect()
     return {row["order_id"]: row["amount"] for row in rows}
 
 
 def ledger(job: Job) -> list[tuple[str, int, int, int]]:
-    """The file versions of orders that the ledger has: name, size, milliseconds after SECOND, records."""
-    of_orders = job.read(ETL_FILES).where("dataset = 'orders'")
+    """The file versions of orders that the ledger has of this test: name, size, milliseconds after SECOND, records."""
+    here = F.col("path").contains(str(job.landing))
+    of_orders = job.read(ETL_FILES).where(here & (F.col("dataset") == "orders"))
     files = of_orders.withColumn("millis", F.unix_millis("modified_at") - SECOND * 1000)
     rows = files.orderBy("path", "modified_at", "size").collect()
     return [(Path(row["path"]).name, row["size"], row["millis"], row["records"]) for row in rows]
-
-
-def test_a_file_is_loaded_by_path_size_and_time_whatever_its_age(job: Job) -> None:
-    path = dated(job.land("a.jsonl", order("o1", amount=11), order("o2", amount=21)))
-    other = dated(job.land("b.jsonl", order("o4", amount=41), "{broken"))
-    (job.landing / "users.csv").write_text("user_id,email,created_at,country\nu1,,,DE\nXX\n")
-    (job.landing / "products.csv").write_text("sku,name,category,price\nS1,One,toys,9.99\n")
-    size, size_of_other = path.stat().st_size, other.stat().st_size
-    assert job.run() == 0
-    assert amounts(job) == {"o1": "11", "o2": "21", "o4": "41"}
-
-    # rewritten within the same second, as long as before: a millisecond makes it another version of the file; beside it
-    # a file that is older than all that were loaded, and comes last, and one that was loaded under another name
-    dated(job.land("a.jsonl", order("o1", amount=12), order("o2", amount=21)), 1)
-    late = dated(job.land("late.jsonl", order("o3", amount=31)), -86_400_000)
-    dated(other.rename(other.with_name("c.jsonl")))
-    assert path.stat().st_size == size
-    assert job.run() == 0
-    assert outcomes(job) == {"inserted": 1, "updated": 1, "unchanged": 2, "rejected": 1}
-    assert amounts(job) == {"o1": "12", "o2": "21", "o3": "31", "o4": "41"}
-    assert ledger(job) == [
-        ("a.jsonl", size, 0, 2),
-        ("a.jsonl", size, 1, 2),
-        ("b.jsonl", size_of_other, 0, 2),
-        ("c.jsonl", size_of_other, 0, 2),
-        ("late.jsonl", late.stat().st_size, -86_400_000, 1),
-    ]
-
-    # rewritten within the same millisecond, as long as before: nobody can tell from outside; `--full` looks inside
-    dated(job.land("a.jsonl", order("o1", amount=13), order("o2", amount=21)), 1)
-    assert job.run() == 0
-    assert outcomes(job) == {}
-
-    # where it finds what it knew, or rejects what it had rejected, no table changes; nor does a file that was touched
-    before = data_versions(job)
-    for name in ("users", "products"):
-        os.utime(job.landing / f"{name}.csv", (2_000_000_000, 2_000_000_000))
-    assert job.run("--full") == 0
-    assert outcomes(job) == {"updated": 1, "unchanged": 3, "rejected": 1}
-    members = {name: job.metrics()["datasets"][name]["outcomes"]["unchanged"] for name in ("users", "products")}
-    assert members == {"users": 1, "products": 1}
-    assert amounts(job) == {"o1": "13", "o2": "21", "o3": "31", "o4": "41"}
-    kept = ("dim_user", "dim_product", "quarantine")
-    assert {name: data_versions(job)[name] for name in kept} == {name: before[name] for name in kept}
 
 
 def after_listing(
@@ -112,9 +71,69 @@ def before_writing(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]
     monkeypatch.setattr(staging, "write_stage", write_stage)
 
 
-def test_a_file_that_vanishes_stops_the_run_and_one_that_grows_is_read_as_it_is_and_new_again(
-    job: Job, monkeypatch: pytest.MonkeyPatch
+def test_a_file_is_loaded_by_path_size_and_time_whatever_its_age(
+    loaded_job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    job = loaded_job
+    path = dated(job.land("a.jsonl", order("o1", amount=11), order("o2", amount=21)))
+    other = dated(job.land("b.jsonl", order("o4", amount=41), "{broken"))
+    (job.landing / "users.csv").write_text("user_id,email,created_at,country\nu1,,,DE\nXX\n")
+    (job.landing / "products.csv").write_text("sku,name,category,price\nS1,One,toys,9.99\n")
+    growing, torn = dated(job.land("growing.jsonl", order("o5", amount=51))), json.dumps(order("o7"))[:50]
+    size, size_of_other, size_as_listed = (file.stat().st_size for file in (path, other, growing))
+
+    def grow() -> None:
+        with growing.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(order("o6", amount=61)) + "\n" + torn)
+        dated(growing, 5)
+
+    with monkeypatch.context() as patch:
+        after_listing(patch, grow)
+        assert job.run() == 0
+    assert outcomes(job) == {"inserted": 5, "rejected": 2}
+    assert amounts(job) == {"o1": "11", "o2": "21", "o4": "41", "o5": "51", "o6": "61"}
+    assert {row["raw"] for row in job.read(QUARANTINE).where("dataset = 'orders'").collect()} == {"{broken", torn}
+
+    # rewritten within the same second, as long as before: a millisecond makes it another version of the file; beside it
+    # a file that is older than all that were loaded, and comes last, and one that was loaded under another name. Of the
+    # file that grew the ledger has the size and the time that were listed: as it is now, it was never loaded
+    dated(job.land("a.jsonl", order("o1", amount=12), order("o2", amount=21)), 1)
+    late = dated(job.land("late.jsonl", order("o3", amount=31)), -86_400_000)
+    dated(other.rename(other.with_name("c.jsonl")))
+    assert path.stat().st_size == size
+    assert job.run() == 0
+    assert outcomes(job) == {"inserted": 1, "updated": 1, "unchanged": 4, "rejected": 2}
+    assert amounts(job) == {"o1": "12", "o2": "21", "o3": "31", "o4": "41", "o5": "51", "o6": "61"}
+    assert ledger(job) == [
+        ("a.jsonl", size, 0, 2),
+        ("a.jsonl", size, 1, 2),
+        ("b.jsonl", size_of_other, 0, 2),
+        ("c.jsonl", size_of_other, 0, 2),
+        ("growing.jsonl", size_as_listed, 0, 3),
+        ("growing.jsonl", growing.stat().st_size, 5, 3),
+        ("late.jsonl", late.stat().st_size, -86_400_000, 1),
+    ]
+
+    # rewritten within the same millisecond, as long as before: nobody can tell from outside; `--full` looks inside
+    dated(job.land("a.jsonl", order("o1", amount=13), order("o2", amount=21)), 1)
+    assert job.run() == 0
+    assert outcomes(job) == {}
+
+    # where it finds what it knew, or rejects what it had rejected, no table changes; nor does a file that was touched
+    before = data_versions(job)
+    for name in ("users", "products"):
+        os.utime(job.landing / f"{name}.csv", (2_000_000_000, 2_000_000_000))
+    assert job.run("--full") == 0
+    assert outcomes(job) == {"updated": 1, "unchanged": 5, "rejected": 2}
+    members = {name: job.metrics()["datasets"][name]["outcomes"]["unchanged"] for name in ("users", "products")}
+    assert members == {"users": 1, "products": 1}
+    assert amounts(job) == {"o1": "13", "o2": "21", "o3": "31", "o4": "41", "o5": "51", "o6": "61"}
+    kept = ("dim_user", "dim_product", "quarantine")
+    assert {name: data_versions(job)[name] for name in kept} == {name: before[name] for name in kept}
+
+
+def test_a_file_that_vanishes_stops_the_run(loaded_job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    job, before = loaded_job, loaded_job.versions()
     job.land("a.jsonl", order("o1"))
     path = job.land("b.jsonl", order("o2"))
     content, passed_over = path.read_bytes(), "spark.sql.files.ignoreMissingFiles"
@@ -125,28 +144,10 @@ def test_a_file_that_vanishes_stops_the_run_and_one_that_grows_is_read_as_it_is_
                 hook(patch, path.unlink)
                 assert job.run() == 1
             assert f"{path} is gone since it was listed; no table was changed" in job.metrics()["message"]
-            assert set(job.versions().values()) == {0}
+            assert job.versions() == before
             path.write_bytes(content)
     finally:
         job.spark.conf.unset(passed_over)
-
-    # the ledger has the size and the time that were listed: as it is now, the file is one that was never loaded
-    listed, torn = dated(path).stat().st_size, json.dumps(order("o4"))[:50]
-    (job.landing / "orders" / "a.jsonl").unlink()
-
-    def grow() -> None:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(order("o3")) + "\n" + torn)
-        dated(path, 5)
-
-    with monkeypatch.context() as patch:
-        after_listing(patch, grow)
-        assert job.run() == 0
-    assert outcomes(job) == {"inserted": 2, "rejected": 1}
-    assert job.read_keys() == {"o2", "o3"}
-    assert [row["raw"] for row in job.read(QUARANTINE).collect()] == [torn]
-    assert path.stat().st_size > listed
-    assert ledger(job) == [("b.jsonl", listed, 0, 3)]
 
 
 def test_prints_that_vanish_stop_the_other_job_too(feature_job: FeatureJob, monkeypatch: pytest.MonkeyPatch) -> None:

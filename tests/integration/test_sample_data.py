@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 
 from etl_lib.deciding.counts import BLANK
 from etl_lib.deciding.outcomes import OUTCOMES
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import RuleBook
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import DAILY_SALES, DIM_ORDER, DIM_PRODUCT, DIM_USER, ETL_STAGE, FACT_SALES, QUARANTINE
 from tests.frames import assert_same, frame
 from tests.integration.conftest import SAMPLE_DATA, Readme

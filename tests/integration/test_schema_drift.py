@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from pyspark.sql import functions as F
 
+from etl_lib.commands import orders
 from etl_lib.tables.ledger import FAILED
 from etl_lib.tables.schemas import ETL_RUNS
-from jobs import orders
 from tests.integration.test_orders_job import data_versions, order, outcomes
 from tests.integration.test_quarantine_job import strict_rules
 from tests.job import FeatureJob, Job

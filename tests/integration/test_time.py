@@ -15,9 +15,9 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.deciding.judge import judge
-from etl_lib.reading.order_records import parse_orders
-from etl_lib.settings.config_file import load_settings
+from etl_lib.reading.records import parse_orders
 from etl_lib.settings.rules import RuleBook
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import DIM_ORDER, ETL_FILES, QUARANTINE
 from tests.conftest import TEST_SPARK
 from tests.frames import frame

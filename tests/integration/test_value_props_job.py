@@ -20,7 +20,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from bench.generate_events import generate
-from etl_lib.reading.event_records import DATASETS
+from etl_lib.process.session import temporary_settings
+from etl_lib.reading.datasets import EVENTS as DATASETS
 from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
 from tests.feature_oracle import Features, Options, features
 from tests.feature_tables import (
@@ -34,6 +35,7 @@ from tests.feature_tables import (
 )
 from tests.integration.conftest import FeatureSample
 from tests.integration.test_orders_job import lines_of, order
+from tests.integration.test_strangers_files import TOO_EARLY
 from tests.job import FeatureJob, Job
 from tests.unit.test_lock import another_run
 
@@ -85,9 +87,10 @@ def month(feature_job: FeatureJob, spark: SparkSession) -> Iterable[FeatureJob]:
     generate(feature_job.root / "generated", scale=0.001, seed=11, dirt=0.1)
     for name, file in (("prints", "prints.jsonl"), ("taps", "taps.jsonl"), ("pays", "pays.csv")):
         (feature_job.root / "generated" / file).rename(feature_job.landing / name / file)
-    spark.conf.set("spark.sql.files.maxPartitionBytes", "20000")
-    yield feature_job
-    spark.conf.unset("spark.sql.files.maxPartitionBytes")
+    # Tiny files, as those of Delta's logs, share a block.
+    blocks = {"spark.sql.files.maxPartitionBytes": "20000", "spark.sql.files.openCostInBytes": "0"}
+    with temporary_settings(spark, blocks):
+        yield feature_job
 
 
 def oracle_of(job: FeatureJob, options: Options) -> Features:
@@ -217,8 +220,10 @@ def test_the_window_its_length_and_the_week_are_settings(feature_job: FeatureJob
 
 
 def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> None:
-    """Several files in folders, packed, with other line ends and columns; one folder by a glob, one without a byte."""
-    view = json.dumps(event("2020-11-23"), separators=(",", ":"))
+    """Several files in folders, packed, in encodings, with other line ends and columns; one folder by a glob, files
+    without a byte, and files that are one object or cannot be read.
+    """
+    view, next_day = (json.dumps(event(day), separators=(",", ":")) for day in ("2020-11-23", "2020-11-24"))
     more = [
         view,
         " ",
@@ -226,12 +231,19 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
         "\t",
         "{broken",
         '{"user_id":"a, \\"b\\"\\n","event_data":{"value_prop":"point"},"day":"2020-11-24"}',
+        next_day,
     ]
     prints = feature_job.land("prints", *more, name="day=2020-11-23/a b+c%20[1].jsonl")
     packed = feature_job.landing / "prints" / "b.jsonl.gz"
     packed.write_bytes(gzip.compress(("\ufeff" + view + "\r\n\r\n" + view[:-9]).encode()))
     (feature_job.landing / "prints" / "_SUCCESS").write_text("no print")
+    pretty = json.dumps({"prints": [event("2020-11-25")]}, indent=1)
+    (feature_job.landing / "prints" / "one.json").write_text(pretty)
+    cut = gzip.compress(f"{view}\n".encode() * 3000)
+    (feature_job.landing / "prints" / "cut.gz").write_bytes(cut[: len(cut) // 2])
     feature_job.land("taps", name="empty.jsonl")
+    (feature_job.landing / "taps" / "little").write_bytes(f"\ufeff{view}\r\n".encode("utf-16-le"))
+    (feature_job.landing / "taps" / "big").write_bytes(f"\ufeff{next_day}".encode("utf-16-be"))
     pays = feature_job.landing / "pays"
     (pays / "a.csv").write_bytes(f"\ufeff{HEADER}\r\n{pay('2020-11-20')}\r\n{HEADER}\r\n\r\n".encode())
     other = "user_id,channel,pay_date,value_prop,total"
@@ -239,50 +251,62 @@ def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> Non
     (pays / "b.csv.gz").write_bytes(gzip.compress(f"\n \n{rows}".encode()))
     (pays / "c.csv").write_bytes(b"\n\n")
     (pays / "d.txt").write_bytes(b"no pays")
+    wide = "Pay_Date, TOTAL ,user_id,value_prop\n2020-11-10, 1.5 ,u,point\n"
+    (pays / "wide.csv").write_bytes(wide.encode("utf-16"))
     output = feature_job.root / "out put 100% [1]"
-    options = (f"input.pays={pays}/*.csv*", f"output={output}")
+    options = (f"input.pays={pays}/*.csv*", f"output={output}", "input.damaged=set_aside")
     assert feature_job.run("--set", *options) == 0
 
     final = output / "value_props" / "final.csv"
     assert final.read_text() == (
         "day,user_id,position,value_prop,clicked,views_3w,clicks_3w,payments_3w,amount_3w\n"
-        "2020-11-23,u,0,point,0,0,0,2,3.5000\n"
-        "2020-11-23,u,0,point,0,0,0,2,3.5000\n"
+        "2020-11-23,u,0,point,1,0,0,3,5.0000\n"
+        "2020-11-23,u,0,point,1,0,0,3,5.0000\n"
         '2020-11-24,"a, ""b""\n",,point,0,0,0,0,0.0000\n'
+        "2020-11-24,u,0,point,1,0,0,3,5.0000\n"
     )
     metrics = json.loads((output / "metrics.json").read_text())
     assert metrics["files"] == [str(final), str(final.with_suffix(".parquet"))]
-    counts = {name: metrics[f"{kind}_{name}"] for name in DATASETS for kind in ("input",)}
-    assert counts == {"prints": 5, "taps": 0, "pays": 4}
-    assert [metrics[f"rejected_{name}"] for name in DATASETS] == [2, 0, 1]
+    assert [metrics[f"input_{name}"] for name in DATASETS] == [7, 2, 5]
+    assert [metrics[f"rejected_{name}"] for name in DATASETS] == [3, 0, 1]
     assert [metrics[f"duplicate_{name}"] for name in DATASETS] == [1, 0, 0]
     assert {name: found["unknown_fields"] for name, found in metrics["datasets"].items()} == {
         "prints": {},
         "taps": {},
-        "pays": {"channel": 1},
+        "pays": {"Pay_Date": 1, "TOTAL": 1, "channel": 1},
     }
+    assert metrics["drift"]["pays"] == {"new_field": {"channel": 1}, "changed_case": {"Pay_Date": 1, "TOTAL": 1}}
+    [damaged] = metrics["set_aside"]
+    assert Path(damaged["path"]).name == "cut.gz"
+    assert damaged["reason"].startswith(TOO_EARLY)
     entries = feature_job.read(QUARANTINE).orderBy("source_file").collect()
     assert [(Path(e["source_file"]).name, e["position"], e["reasons"][0]["rule"]) for e in entries] == [
         ("b.csv.gz", 6, "wrong_column_count"),
         ("b.jsonl.gz", 3, "malformed_json"),
         (prints.name, 5, "malformed_json"),
+        ("one.json", 1, "one_object"),
     ]
+    assert entries[-1]["raw"] == pretty
     files = feature_job.read(ETL_FILES).collect()
     assert {(row["dataset"], Path(row["path"]).name): row["records"] for row in files} == {
-        ("prints", prints.name): 3,
+        ("prints", prints.name): 4,
         ("prints", "b.jsonl.gz"): 2,
+        ("prints", "one.json"): 1,
+        ("taps", "little"): 1,
+        ("taps", "big"): 1,
         ("pays", "a.csv"): 1,
         ("pays", "b.csv.gz"): 3,
         ("pays", "c.csv"): 0,
+        ("pays", "wide.csv"): 1,
     }
     assert (metrics["blank_lines"], metrics["repeated_headers"]) == (3 + 1 + 1 + 2 + 2, 1)
     # a spreadsheet made a number of the id of one pay
-    assert metrics["warnings"][-1].startswith("pays: 1 of 3 records have a user_id that is a number with .0 (98702.0)")
+    assert metrics["warnings"][-1].startswith("pays: 1 of 4 records have a user_id that is a number with .0 (98702.0)")
     about_ids = feature_job.read(DQ_RESULTS).where(F.col("rule") == ABOUT_IDS).collect()
     assert {row["dataset"]: (row["severity"], row["checked"], row["failed"], row["samples"]) for row in about_ids} == {
-        "prints": ("warn", 3, 0, []),
-        "taps": ("warn", 0, 0, []),
-        "pays": ("warn", 3, 1, ["98702.0"]),
+        "prints": ("warn", 4, 0, []),
+        "taps": ("warn", 2, 0, []),
+        "pays": ("warn", 4, 1, ["98702.0"]),
     }
 
 

@@ -16,9 +16,9 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.reading.event_records import DATASETS
-from etl_lib.settings.config_file import load_settings
+from etl_lib.reading.datasets import EVENTS as DATASETS
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, QUARANTINE
 from tests.feature_tables import ABOUT_IDS, ABOUT_WEEKS, assert_quarantined_lines_stand_where_it_says
 from tests.integration.conftest import SAMPLE_DATA, FeatureRun, FeatureSample

@@ -32,8 +32,7 @@ from structlog.testing import capture_logs
 from etl_lib.process.errors import ConfigError, LakehouseError, WarehouseBusyError
 from etl_lib.process.secrets import reveal
 from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.config_file import load_settings
-from etl_lib.settings.strict_model import Section
+from etl_lib.settings.strict_model import Section, load_settings
 from etl_lib.sources.api.answers import ApiError, CircuitOpenError
 from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.pull_folder import Pull, held, read_manifests
@@ -477,8 +476,7 @@ def test_a_server_that_sends_too_slowly_is_given_up(source: Source) -> None:
     assert source.lines() == ORDERS
 
 
-@pytest.mark.parametrize("code", [429, 503])
-@pytest.mark.parametrize("form", ["seconds", "date"])
+@pytest.mark.parametrize(("code", "form"), [(429, "seconds"), (503, "date")])
 def test_the_server_says_how_long_to_wait(source: Source, code: int, form: str) -> None:
     def later(handler: Any, _: bytes) -> None:
         # a date has whole seconds: it is between 1 and 2 seconds ahead

@@ -14,7 +14,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib.applying.orders import apply_dim_order, apply_fact_sales, order_lines
-from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.counts import Batch, DatasetCounts
 from etl_lib.deciding.stage import Stage, stage_columns
 from etl_lib.tables.schemas import DIM_ORDER, ETL_STAGE, FACT_SALES, ORDER_RECORD, Table
 from etl_lib.tables.warehouse import Warehouse
@@ -77,7 +77,7 @@ def batch(warehouse: Warehouse, run_id: str, *orders: tuple[str, str, date, list
     warehouse.append(ETL_STAGE, stage_columns(frame(warehouse.spark, columns, *rows), ETL_STAGE))
     outcomes = Counter(outcome for _, outcome, _, _ in orders)
     dates = {day: Counter({"updated": 1}) for _, _, day, _ in orders}
-    return Batch(Stage(warehouse, run_id), {"orders": OrderCounts(outcomes=outcomes)}, dates, {})
+    return Batch(Stage(warehouse, run_id), {"orders": DatasetCounts(outcomes=outcomes, dates=dates)})
 
 
 def _columns() -> Sequence[str]:

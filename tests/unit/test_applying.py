@@ -18,9 +18,9 @@ from pyspark.sql import SparkSession
 
 from etl_lib.applying import steps as applying
 from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
-from etl_lib.deciding.bookkeeping import MOVED_TABLES
 from etl_lib.deciding.counts import Batch, count_batch
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
+from etl_lib.deciding.results import MOVED_TABLES
 from etl_lib.deciding.stage import Stage, stage_columns, write_stage
 from etl_lib.process.errors import ConflictError, PlanError
 from etl_lib.run.metrics import Metrics, TableMetrics, as_json

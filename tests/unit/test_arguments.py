@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from etl_lib.commands import query
 from etl_lib.process.errors import ConfigError
 from etl_lib.settings.arguments import (
     FeatureArguments,
@@ -20,7 +21,6 @@ from etl_lib.settings.arguments import (
     parse_order_arguments,
 )
 from etl_lib.settings.config import DEFAULT_CONFIG
-from jobs import query
 
 
 def parse(*argv: str) -> OrderArguments:

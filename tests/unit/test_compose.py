@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.launch import extra_jars
+from etl_lib.settings.strict_model import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 COMPOSE = ROOT / "deploy" / "compose"

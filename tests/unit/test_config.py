@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pytest
 import yaml
@@ -14,9 +14,8 @@ from pydantic import Field, ValidationError
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.secrets import BareUrl, Secret
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.settings.strict_model import Location, Section
+from etl_lib.settings.strict_model import Location, Section, load_settings
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 LEAST: Mapping[str, Any] = {"warehouse": "/wh", "output": "/out", "rules": "/rules.yaml", "input": {"orders": "/in"}}
@@ -379,7 +378,6 @@ def test_the_rules_load_and_a_broken_rule_is_told_with_its_name(tmp_path: Path) 
 class Api(Section):
     """A source that needs a secret."""
 
-    kind: Literal["api"] = "api"
     url: BareUrl | None = None
     token: Secret
     user: Secret | None = None
@@ -390,7 +388,6 @@ class Api(Section):
 class Files(Section):
     """A source that needs none."""
 
-    kind: Literal["files"] = "files"
     folder: Location | None = None
 
 
@@ -398,12 +395,10 @@ class Feeds(Section):
     """Secrets at every kind of place."""
 
     api: Api | None = None
-    source: Annotated[Api | Files, Field(discriminator="kind")] = Files()
     either: Api | Files = Files()
     sinks: Annotated[tuple[Api, ...], Field(strict=False)] = ()
     by_name: dict[str, Api] = Field(default_factory=dict)
     keys: dict[str, Secret] = Field(default_factory=dict)
-    limits: dict[str, int] = Field(default_factory=dict)
 
 
 def load_feeds(
@@ -424,10 +419,10 @@ def feed_problems(folder: Path, tree: Mapping[str, Any] | str, *overrides: str) 
 
 def test_a_secret_keeps_its_reference_wherever_it_stands(tmp_path: Path) -> None:
     api = {"token": "${TOKEN}", "user": "secret:file/run/secrets/user", "url": "https://${HOST}/", "folder": "in"}
-    tree = {"api": api, "source": {**api, "kind": "api"}, "either": api, "sinks": [api], "by_name": {"a": api}}
+    tree = {"api": api, "either": api, "sinks": [api], "by_name": {"a": api}}
     environment = {"TOKEN": "hunter2", "HOST": "example.com"}
     feeds = load_feeds(tmp_path, {**tree, "keys": {"x": "${TOKEN}"}}, environment=environment)
-    for found in (feeds.api, feeds.source, feeds.either, feeds.sinks[0], feeds.by_name["a"]):
+    for found in (feeds.api, feeds.either, feeds.sinks[0], feeds.by_name["a"]):
         assert isinstance(found, Api)
         assert (found.token, found.user) == ("${TOKEN}", "secret:file/run/secrets/user")
         assert (found.url, found.folder) == ("https://example.com/", str(tmp_path / "in"))
@@ -447,11 +442,6 @@ def test_an_override_names_a_secret_by_reference(tmp_path: Path) -> None:
     assert found == Api(token="${A}", user="secret:file/run/a: #b")  # noqa: S106 - a reference
 
 
-def test_a_variable_in_a_mapping_becomes_what_its_values_are(tmp_path: Path) -> None:
-    feeds = load_feeds(tmp_path, {"limits": {"pages": "${PAGES}"}}, environment={"PAGES": "7"})
-    assert feeds.limits == {"pages": 7}
-
-
 BY_VALUE = "a secret is given by reference, never by its value: write ${NAME} (an environment variable), secret:aws/"
 
 
@@ -460,7 +450,6 @@ BY_VALUE = "a secret is given by reference, never by its value: write ${NAME} (a
     [
         pytest.param({"api": {"token": "hunter2"}}, "api.token", id="in an optional section"),
         pytest.param({"api": {"token": "${A}", "user": "hunter2"}}, "api.user", id="of an optional setting"),
-        pytest.param({"source": {"kind": "api", "token": "hunter2"}}, "source.api.token", id="in one of two kinds"),
         pytest.param({"sinks": [{"token": "hunter2"}]}, "sinks.0.token", id="in a list"),
         pytest.param({"by_name": {"a": {"token": "hunter2"}}}, "by_name.a.token", id="in a mapping"),
         pytest.param({"keys": {"x": "hunter2"}}, "keys.x", id="as a value of a mapping"),
@@ -497,13 +486,9 @@ def test_a_literal_secret_in_an_override_is_refused_and_not_shown(tmp_path: Path
         pytest.param({"api": "hunter2"}, (), "api: Input should be a valid dictionary", id="a text as section"),
         pytest.param({"api": {"token": "${A}"}}, ("api=hunter2",), "api: Input should be", id="over a section"),
         pytest.param({"api": {"user": "${A}", "tokne": "hunter2"}}, (), "api.token: missing", id="a wrong key"),
-        pytest.param({"source": {"kind": "apy", "token": "hunter2"}}, (), "source: Input tag", id="a wrong kind"),
-        pytest.param({"source": {"token": "hunter2"}}, (), "source: Unable to extract tag", id="no kind"),
         pytest.param({"keys": ["hunter2"]}, (), "keys: Input should be a valid dictionary", id="a list as mapping"),
         pytest.param({"sinks": "hunter2"}, (), "sinks: Input should be a valid tuple", id="a text as list"),
-        pytest.param(
-            {"source": {"kind": "files", "folder": {"password": "hunter2"}}}, (), "source.files", id="elsewhere"
-        ),
+        pytest.param({"either": {"folder": {"password": "hunter2"}}}, (), "either.Api.folder", id="elsewhere"),
         pytest.param({"either": "hunter2"}, (), "either.Api: Input should be", id="a text as one of two sections"),
         pytest.param(
             {"api": {"token": "${A}", "page_size": {"password": "hunter2"}}},

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import SchemaError
-from etl_lib.reading.csv_files import CsvRecord, Header, check_headers, read_csv_records, read_headers, split_csv
+from etl_lib.reading.csv_files import CsvRecord, Header, read_csv_records, read_headers, split_csv, surplus_columns
 from etl_lib.reading.first_line import FirstLine, first_lines
 from etl_lib.reading.whole_files import RECORD_COLUMNS
 from etl_lib.settings.rules import STRUCTURAL
@@ -140,8 +140,8 @@ def test_headers_may_have_any_order_and_further_columns_are_counted(spark: Spark
             "blank.csv": b"\n\n",
         },
     )
-    assert check_headers(first_lines(spark, files), COLUMNS) == {"note": 2, "colour": 1}
-    assert check_headers({}, COLUMNS) == {}
+    assert surplus_columns(first_lines(spark, files), COLUMNS) == {"note": 2, "colour": 1}
+    assert surplus_columns({}, COLUMNS) == {}
 
 
 def test_a_header_gives_the_names_of_its_columns_in_their_order() -> None:
@@ -182,7 +182,7 @@ def test_every_header_that_does_not_fit_is_told_at_once(spark: SparkSession, tmp
         },
     )
     with pytest.raises(SchemaError) as caught:
-        check_headers(first_lines(spark, files), COLUMNS)
+        surplus_columns(first_lines(spark, files), COLUMNS)
     a, b, c, d, e, f, g, h, _, j = (file.path for file in files if "good" not in file.path)
     head, *told = str(caught.value).splitlines()
     assert head == "CSV headers do not name the columns that are needed:"
@@ -241,7 +241,7 @@ def test_marks_encodings_and_the_header_s_case_change_no_record(spark: SparkSess
         "half.csv": text.encode("utf-16").replace("😀".encode("utf-16-le"), half),
     }
     files = landed(spark, tmp_path, contents)
-    assert check_headers(first_lines(spark, files), COLUMNS) == {"SKU": 6, "Note": 6}
+    assert surplus_columns(first_lines(spark, files), COLUMNS) == {"SKU": 6, "Note": 6}
     rows = read_csv_records(spark, files, COLUMNS).collect()
     found: dict[str, list[tuple[str | None, ...]]] = {}
     for row in sorted(rows, key=lambda row: (row["source_file"], row["row"])):

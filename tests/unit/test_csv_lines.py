@@ -14,9 +14,11 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import SchemaError
-from etl_lib.reading.csv_files import Header
-from etl_lib.reading.csv_lines import Layout, by_name, csv_layouts, surplus_columns
-from etl_lib.sources.landing import LandingFile, collected, landing_files, read_text
+from etl_lib.reading.csv_files import Header, surplus_columns
+from etl_lib.reading.csv_lines import HeaderGroup, by_name, header_groups, read_csv_lines
+from etl_lib.reading.first_line import first_lines
+from etl_lib.reading.whole_files import RECORD_COLUMNS
+from etl_lib.sources.landing import LandingFile, collected, landing_files
 from tests.frames import assert_same, frame
 
 COLUMNS = ("a", "b", "c")
@@ -33,8 +35,8 @@ def lines_of(spark: SparkSession, raws: Iterable[str | bytes]) -> DataFrame:
 
 def read(spark: SparkSession, raws: Iterable[str | bytes], header: Sequence[str] = COLUMNS) -> list[Row]:
     """What is added to each line of a file with this header."""
-    layout = Layout([], ",".join(header), Header(header), is_whole=False)
-    return sorted(by_name(lines_of(spark, raws), layout, COLUMNS).drop("raw").collect())
+    group = HeaderGroup([], ",".join(header), Header(header), is_whole=False)
+    return sorted(by_name(lines_of(spark, raws), group, COLUMNS).drop("raw").collect())
 
 
 def assert_fields(
@@ -142,16 +144,16 @@ def test_fields_have_the_names_that_stand_over_them(spark: SparkSession) -> None
 
 
 def test_the_header_line_is_told_wherever_it_stands(spark: SparkSession) -> None:
-    layout = Layout([], '"a", b ,c', Header(COLUMNS), is_whole=False)
+    group = HeaderGroup([], '"a", b ,c', Header(COLUMNS), is_whole=False)
     raws = ['"a", b ,c', "1,2,3", '"a", b ,c', "a,b,c", '"a", b ,c ']
-    rows = sorted(by_name(lines_of(spark, raws), layout, COLUMNS).collect())
+    rows = sorted(by_name(lines_of(spark, raws), group, COLUMNS).collect())
     assert [row["is_header"] for row in rows] == [True, False, True, False, False]
     assert [row["read_error"] for row in rows] == [None] * 5
 
 
 def test_a_line_of_a_blank_file_is_neither_a_header_nor_an_error(spark: SparkSession) -> None:
     rows = sorted(
-        by_name(lines_of(spark, ["", " ", "\t"]), Layout([], "", Header(()), is_whole=False), COLUMNS).collect()
+        by_name(lines_of(spark, ["", " ", "\t"]), HeaderGroup([], "", Header(()), is_whole=False), COLUMNS).collect()
     )
     assert [(list(row["given"]), row["read_error"]) for row in rows] == [([None] * 3, None)] * 3
     assert [row["is_header"] for row in rows] == [False] * 3
@@ -159,7 +161,7 @@ def test_a_line_of_a_blank_file_is_neither_a_header_nor_an_error(spark: SparkSes
 
 def test_what_is_added_stands_beside_the_exact_text(spark: SparkSession) -> None:
     lines = frame(spark, "raw STRING, id INT", (' "1",2 , 3', 7))
-    found = by_name(lines, Layout([], "a,b,c", Header(COLUMNS), is_whole=False), COLUMNS)
+    found = by_name(lines, HeaderGroup([], "a,b,c", Header(COLUMNS), is_whole=False), COLUMNS)
     types = {field.name: field.dataType.simpleString() for field in found.schema}
     given = "struct<a:string,b:string,c:string>"
     assert types == {"raw": "string", "id": "int", "given": given, "is_header": "boolean", "read_error": "string"}
@@ -269,7 +271,7 @@ def names(files: Iterable[LandingFile]) -> list[str]:
     return [Path(file.path).name for file in files]
 
 
-def test_files_with_the_same_first_line_are_one_layout(spark: SparkSession, tmp_path: Path) -> None:
+def test_files_with_the_same_first_line_are_one_group(spark: SparkSession, tmp_path: Path) -> None:
     files = landed(
         spark,
         tmp_path,
@@ -287,8 +289,9 @@ def test_files_with_the_same_first_line_are_one_layout(spark: SparkSession, tmp_
             "B.csv": b'x, A,b, "C"\n',
         },
     )
-    layouts = csv_layouts(spark, files, COLUMNS)
-    assert {(layout.line, tuple(layout.header.names), tuple(names(layout.files))) for layout in layouts} == {
+    first = first_lines(spark, files)
+    groups = header_groups(files, first, COLUMNS)
+    assert {(group.line, tuple(group.header.names), tuple(names(group.files))) for group in groups} == {
         ("", (), ("6.csv", "7.csv")),
         ("a,b,c", COLUMNS, ("1.csv", "3.csv", "9.csv")),
         ('"a",b,c', COLUMNS, ("4.csv",)),
@@ -297,13 +300,14 @@ def test_files_with_the_same_first_line_are_one_layout(spark: SparkSession, tmp_
         ("a,b,c", COLUMNS, ("A.csv",)),
         ('x, A,b, "C"', ("x", *COLUMNS), ("B.csv",)),
     }
-    assert [names(layout.files) for layout in layouts if layout.is_whole] == [["A.csv"]]
-    assert surplus_columns(layouts) == {"x": 4, "y": 1, "A": 1, "C": 1}
+    assert [names(group.files) for group in groups if group.is_whole] == [["A.csv"]]
+    assert surplus_columns(first, COLUMNS) == {"x": 4, "y": 1, "A": 1, "C": 1}
 
 
-def test_without_files_there_are_no_layouts(spark: SparkSession) -> None:
-    assert csv_layouts(spark, [], COLUMNS) == []
-    assert surplus_columns([]) == {}
+def test_without_files_there_are_no_lines(spark: SparkSession) -> None:
+    columns = f"{RECORD_COLUMNS}, given STRUCT<a: STRING, b: STRING, c: STRING>, is_header BOOLEAN"
+    assert_same(read_csv_lines(spark, [], {}, COLUMNS), frame(spark, columns))
+    assert surplus_columns({}, COLUMNS) == {}
 
 
 def test_every_header_that_does_not_fit_is_told_at_once(spark: SparkSession, tmp_path: Path) -> None:
@@ -316,7 +320,7 @@ def test_every_header_that_does_not_fit_is_told_at_once(spark: SparkSession, tmp
     }
     files = landed(spark, tmp_path, contents)
     with pytest.raises(SchemaError) as caught:
-        csv_layouts(spark, files, COLUMNS)
+        header_groups(files, first_lines(spark, files), COLUMNS)
     told = [line.strip().removeprefix(str(tmp_path)) for line in str(caught.value).splitlines()]
     told = [re.sub(r"^file:/*.*/(\d\.csv)", r"\1", line) for line in told]
     assert told[1:4] == [
@@ -337,10 +341,9 @@ def test_each_file_is_read_by_its_own_header(spark: SparkSession, tmp_path: Path
             "2.csv.gz": gzip.compress('c,b,x,A\n3,"é, ""2""",,1\n'.encode()),
         },
     )
-    layouts = csv_layouts(spark, files, COLUMNS)
-    found = [by_name(read_text(spark, layout.files), layout, COLUMNS) for layout in layouts]
+    found = read_csv_lines(spark, files, first_lines(spark, files), COLUMNS)
     assert_same(
-        found[0].unionByName(found[1]).select("raw", "given.*", "is_header", "read_error"),
+        found.select("raw", "given.*", "is_header", "read_error"),
         frame(
             spark,
             READ,

@@ -11,8 +11,9 @@ import pytest
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
+from etl_lib.commands import query
 from etl_lib.deciding.ids_alike import SHARED_IDS
-from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.process.errors import LakehouseError
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.arguments import (
@@ -24,15 +25,13 @@ from etl_lib.settings.arguments import (
     parse_pull_arguments,
 )
 from etl_lib.settings.config import Settings
-from etl_lib.settings.config_file import load_settings
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
-from etl_lib.value_props.event_batch import EVENT_OUTCOMES
 from etl_lib.value_props.expectations import WEEK_RULES
-from jobs import query
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "conf", "deploy", "docs", "sample_data", "tests")

@@ -9,11 +9,11 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.deciding.drift import DECLARED, by_kind
-from etl_lib.deciding.json_members import members_given, members_of_other_types
-from etl_lib.reading.order_records import ORDER_SHAPE
+from etl_lib.deciding.drift import by_kind, members_given, members_of_other_types
+from etl_lib.reading.datasets import DATASETS
+from etl_lib.reading.records import ORDER_SHAPE
 from etl_lib.reading.strict_json import parse_json
-from etl_lib.run.report import DRIFT_MEANINGS, drift_told
+from etl_lib.run.report import DRIFT_MEANINGS, drift_sentences
 from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, OptionalField
 from tests.frames import frame
 
@@ -96,14 +96,14 @@ def test_an_undeclared_name_is_new_or_in_another_case() -> None:
 )
 def test_drift_is_told_by_its_policy(policies: dict[str, Any], policy: list[DriftPolicy], told: list[str]) -> None:
     found = {"orders": {"new_field": {"a": 2, "b": 1}}, "users": {"changed_case": {"E": 1}}}
-    assert drift_told(found, DriftPolicies(**policies), *policy) == told
+    assert drift_sentences(found, DriftPolicies(**policies), *policy) == told
 
 
 def test_every_kind_has_a_policy_and_a_meaning_and_optional_fields_are_declared() -> None:
     kinds = set(get_args(DriftKind))
     assert kinds == set(DRIFT_MEANINGS)
     assert kinds < set(DriftPolicies.model_fields)
-    declared = {name for some in DECLARED.values() for name in some.names}
+    declared = {name for entry in DATASETS.values() for name in entry.members}
     assert set(get_args(OptionalField)) <= declared
-    for some in DECLARED.values():
-        assert set(some.values) <= some.names
+    for entry in DATASETS.values():
+        assert set(entry.values) <= entry.members

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from etl_lib.deciding.bookkeeping import id_results
-from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.counts import Batch, DatasetCounts
 from etl_lib.deciding.ids_alike import UnlikeIds
+from etl_lib.deciding.results import id_results
 from etl_lib.tables.ledger import RuleResult
-from etl_lib.value_props.event_batch import EventBatch, EventCounts
 from etl_lib.value_props.expectations import WEEK_RULES, is_complete, week_results
 from etl_lib.value_props.weeks import Windows
 
 if TYPE_CHECKING:
     from etl_lib.deciding.stage import Stage
-    from etl_lib.value_props.event_batch import EventStage
 
 TARGET = date(2020, 11, 30)
 BEFORE = [date(2020, 11, day) for day in (9, 16, 23)]
@@ -139,14 +137,12 @@ def test_weeks_are_those_of_monday_to_sunday_also_over_the_end_of_a_year() -> No
 
 
 def test_the_ids_of_every_dataset_with_input_have_a_result_also_when_they_are_alike() -> None:
-    users, products = OrderCounts(), OrderCounts()
+    users, products = DatasetCounts(), DatasetCounts()
     users.ids["user_id"].add(40, 12)
     products.ids["sku"].add(7, 0)
     batch = Batch(
         cast("Stage", None),
         {"users": users, "products": products},
-        {},
-        {},
         unlike_ids=[UnlikeIds("users", "user_id", users.ids["user_id"], ["orders"], ["1.0", "2.0"])],
     )
     assert id_results(batch) == [
@@ -156,9 +152,9 @@ def test_the_ids_of_every_dataset_with_input_have_a_result_also_when_they_are_al
 
 
 def test_ids_with_point_zero_broke_no_rule_when_those_of_all_are_like_that() -> None:
-    counts = {name: EventCounts() for name in ("prints", "taps", "pays")}
+    counts = {name: DatasetCounts() for name in ("prints", "taps", "pays")}
     counts["pays"].ids["user_id"].add(40, 12)
-    assert id_results(EventBatch(cast("EventStage", None), counts, {})) == [
+    assert id_results(Batch(cast("Stage", None), counts)) == [
         RuleResult("prints", "user_ids_alike", "warn", 0, 0, []),
         RuleResult("taps", "user_ids_alike", "warn", 0, 0, []),
         RuleResult("pays", "user_ids_alike", "warn", 40, 0, []),

@@ -4,42 +4,49 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from io import StringIO
 from typing import Any
 
 import pytest
 
-from etl_lib.reading.event_records import DATASETS
+from etl_lib.deciding.counts import Batch, DatasetCounts
+from etl_lib.deciding.outcomes import VALID
+from etl_lib.deciding.results import event_metrics
 from etl_lib.run.metrics import Metrics, as_json
+from etl_lib.run.report import EVENT_MEANINGS, Job, print_plan, print_summary
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.tables.ledger import RuleResult
-from etl_lib.value_props.event_batch import EventBatch, EventCounts
 from etl_lib.value_props.feature_report import (
-    MEANINGS,
-    batch_metrics,
     feature_metrics,
-    print_plan,
-    print_summary,
     warnings,
     window_metrics,
 )
 from etl_lib.value_props.weeks import Windows
 
+JOB = Job("value_props", (), EVENT_MEANINGS)
 MONDAY = date(2020, 11, 23)
 WINDOWS = Windows((date(2020, 11, 16), MONDAY), "calendar", 3)
-PRINTS = EventCounts(
+DATASETS = ("prints", "taps", "pays")
+
+
+def on_days(valid: Mapping[date, int]) -> dict[date, Counter[str]]:
+    """So many valid events on each day."""
+    return {day: Counter({VALID: n}) for day, n in valid.items()}
+
+
+PRINTS = DatasetCounts(
     outcomes=Counter(valid=1200, rejected=34),
     rules=Counter(day_is_date=34, position_given=5),
     unknown_fields=Counter({"event_data.campaign": 2}),
     blank=3,
-    days=Counter({MONDAY: 1100, date(2020, 11, 28): 100}),
+    dates=on_days({MONDAY: 1100, date(2020, 11, 28): 100}),
 )
-PAYS = EventCounts(
+PAYS = DatasetCounts(
     outcomes=Counter(valid=60, rejected=0),
     blank=1,
-    days=Counter(
+    dates=on_days(
         {
             date(2020, 10, 25): 1,
             date(2020, 10, 26): 2,
@@ -52,17 +59,17 @@ PAYS = EventCounts(
 WEEKS = {"2020-11-16": {"rows": 0, "clicked_rows": 0}, "2020-11-23": {"rows": 1200, "clicked_rows": 77}}
 
 
-def batch(prints: EventCounts = PRINTS, pays: EventCounts = PAYS) -> EventBatch:
-    return EventBatch(None, {"prints": prints, "taps": EventCounts(), "pays": pays}, {})  # type: ignore[arg-type]
+def batch(prints: DatasetCounts = PRINTS, pays: DatasetCounts = PAYS) -> Batch:
+    return Batch(None, {"prints": prints, "taps": DatasetCounts(), "pays": pays})  # type: ignore[arg-type]
 
 
-def metrics(some: EventBatch | None = None, told: Sequence[str] = (), file: str = "/out/final.csv") -> Metrics:
+def metrics(some: Batch | None = None, told: Sequence[str] = (), file: str = "/out/final.csv") -> Metrics:
     """Those of a run that warned of what is `told` and wrote a file."""
     return Metrics(
         run_id="run-1",
         status="done",
         duration_s=12.5,
-        batch=batch_metrics(some or batch(), told),
+        batch=event_metrics(some or batch(), told),
         windows=window_metrics(batch(), WINDOWS, date(2020, 11, 28)),
         weeks=WEEKS,
         features=feature_metrics(WEEKS, Counter(prints=2), [file], {}),
@@ -77,7 +84,7 @@ def numbers_told() -> dict[str, Any]:
 
 def summary(found: Metrics, output: str = "/out") -> str:
     stream = StringIO()
-    print_summary(found, Settings(warehouse="/wh", output=output, rules="/r.yaml", input=Inputs()), stream)
+    print_summary(JOB, found, Settings(warehouse="/wh", output=output, rules="/r.yaml", input=Inputs()), stream)
     return stream.getvalue()
 
 
@@ -110,7 +117,7 @@ def test_the_windows_of_several_weeks_reach_from_the_first_to_the_last() -> None
 
 def test_the_week_is_complete_when_there_is_a_print_of_its_sunday_or_later() -> None:
     def complete(*days: date) -> bool:
-        prints = EventCounts(outcomes=Counter(valid=len(days)), days=Counter(days))
+        prints = DatasetCounts(outcomes=Counter(valid=len(days)), dates=on_days(Counter(days)))
         return window_metrics(batch(prints), WINDOWS, MONDAY).target_week_complete
 
     assert [complete(date(2020, 11, 28)), complete(date(2020, 11, 29)), complete(date(2021, 1, 1))] == [
@@ -123,8 +130,8 @@ def test_the_week_is_complete_when_there_is_a_print_of_its_sunday_or_later() -> 
 def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_places() -> None:
     told = summary(metrics(told=["the week has no prints: 2020-11-16"]))
     assert "Run run-1 done in 12.5 s" in told
-    assert ["valid", "1,200", "60", MEANINGS["valid"]] in cells(told)
-    assert ["rejected", "34", "0", MEANINGS["rejected"]] in cells(told)
+    assert ["valid", "1,200", "60", EVENT_MEANINGS["valid"]] in cells(told)
+    assert ["rejected", "34", "0", EVENT_MEANINGS["rejected"]] in cells(told)
     assert ["input", "1,234", "60", "the sum"] in cells(told)
     assert ["prints", "day_is_date", "34"] in cells(told)
     assert ["2020-11-16", "0", "0"] in cells(told)
@@ -139,7 +146,7 @@ def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_place
 
 @pytest.mark.parametrize("name", ["[bold]A[/bold]", "[/]", "[/red]", ":smile:", "A[1]"])
 def test_names_from_outside_are_shown_as_they_are(name: str) -> None:
-    prints = EventCounts(Counter(valid=1), Counter({name: 1}), Counter({name: 1}))
+    prints = DatasetCounts(Counter(valid=1), Counter({name: 1}), Counter({name: 1}))
     found = metrics(batch(prints), file=f"/out/{name}/final.csv")
     told = summary(found, output=f"/out/{name}")
     assert f"File     /out/{name}/final.csv\n" in told
@@ -151,7 +158,7 @@ def test_a_plan_tells_the_rows_now_and_then_of_each_week() -> None:
     stream = StringIO()
     found = metrics(told=["the week has no prints: 2020-11-16"])
     found.weeks = {"2020-11-16": {"rows_now": 1500, "rows": 0}, "2020-11-23": {"rows_now": 0, "rows": 1200}}
-    print_plan(found, stream)
+    print_plan(JOB, found, stream)
     told = stream.getvalue()
     assert "Plan run-1: what the run would do" in told
     assert ["2020-11-16", "1,500", "0"] in cells(told)

@@ -6,15 +6,15 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import cast
 
-from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.counts import Batch, DatasetCounts
 from etl_lib.deciding.gates import accounting_problem
 from etl_lib.deciding.stage import Stage
 
 
 def read(**records: int) -> Batch:
     """A batch of three orders with an outcome, of which so many were read."""
-    orders = OrderCounts(outcomes=Counter(inserted=2, rejected=1))
-    return Batch(cast("Stage", SimpleNamespace()), {"orders": orders}, {}, {}, read=records)
+    orders = DatasetCounts(outcomes=Counter(inserted=2, rejected=1))
+    return Batch(cast("Stage", SimpleNamespace()), {"orders": orders}, read=records)
 
 
 def test_records_without_an_outcome_are_told_by_dataset_and_files_without_a_record_are_none() -> None:

@@ -13,12 +13,20 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.deciding.judge import holds_all, judge
-from etl_lib.reading.dimension_records import PRODUCT_COLUMNS, USER_COLUMNS, parse_products, parse_users
-from etl_lib.reading.event_records import PAY_COLUMNS, parse_pays, parse_views
-from etl_lib.reading.order_records import parse_orders
+from etl_lib.reading.datasets import DATASETS
+from etl_lib.reading.records import (
+    PAY_COLUMNS,
+    PRODUCT_COLUMNS,
+    USER_COLUMNS,
+    parse_orders,
+    parse_pays,
+    parse_products,
+    parse_users,
+    parse_views,
+)
 from etl_lib.settings.arguments import Window
-from etl_lib.settings.config_file import load_settings
-from etl_lib.settings.rules import STRUCTURAL, STRUCTURAL_OF, Rule, RuleBook
+from etl_lib.settings.rules import STRUCTURAL, Rule, RuleBook
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.sources.landing import FILE_COLUMNS
 from tests.frames import assert_same, frame
 
@@ -353,11 +361,15 @@ def test_a_record_holds_all_rules_unless_one_is_broken_or_unknown(spark: SparkSe
 
 
 def test_every_dataset_has_structural_rules_that_are_known() -> None:
-    assert set(STRUCTURAL_OF) == set(RuleBook.model_fields)
-    assert {name for names in STRUCTURAL_OF.values() for name in names} == set(STRUCTURAL)
+    assert set(DATASETS) == set(RuleBook.model_fields)
+    assert {name for entry in DATASETS.values() for name in entry.structural} == set(STRUCTURAL)
     for dataset in ("prints", "taps"):
-        assert set(STRUCTURAL) - set(STRUCTURAL_OF[dataset]) == {"malformed_csv", "wrong_column_count", "broken_array"}
-    assert set(STRUCTURAL_OF["pays"]) == {
+        assert set(STRUCTURAL) - set(DATASETS[dataset].structural) == {
+            "malformed_csv",
+            "wrong_column_count",
+            "broken_array",
+        }
+    assert set(DATASETS["pays"].structural) == {
         *("not_utf8", "nul_in_text", "no_key"),
         *("malformed_csv", "wrong_column_count"),
     }

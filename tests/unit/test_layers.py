@@ -20,6 +20,7 @@ LAYERS = (
     ("deciding",),
     ("applying",),
     ("upkeep", "value_props", "sinks"),
+    ("commands",),
 )
 """The packages of etl_lib, the lowest first. Those of one layer do not know each other."""
 MOST_MODULES, MOST_LINES = 12, 300

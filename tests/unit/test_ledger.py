@@ -16,13 +16,14 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib import RELEASE
-from etl_lib.deciding.bookkeeping import batch_metrics, rule_results
-from etl_lib.deciding.counts import Batch, OrderCounts, count_batch
+from etl_lib.deciding.counts import Batch, DatasetCounts, count_batch
 from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.results import all_rule_results, order_metrics
 from etl_lib.deciding.stage import NO_RECORDS, Stage, stage_columns
+from etl_lib.reading.datasets import DATASETS
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.settings.config import Inputs, Settings
-from etl_lib.settings.rules import STRUCTURAL_OF, Rule
+from etl_lib.settings.rules import Rule, RuleBook
 from etl_lib.tables.ledger import (
     Ledger,
     RuleResult,
@@ -78,8 +79,8 @@ def entry(run_id: str, status: str = "done", job: str = "orders", **about: Any) 
 
 def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: Warehouse) -> None:
     begun = datetime.now(UTC).replace(tzinfo=None)
-    batch = Batch(Stage(warehouse, "first"), {"orders": OrderCounts(Counter(inserted=2), items=3)})
-    metrics = Metrics(batch=batch_metrics(batch, {}), message="ä")
+    batch = Batch(Stage(warehouse, "first"), {"orders": DatasetCounts(Counter(inserted=2), items=3)})
+    metrics = Metrics(batch=order_metrics(batch, {}), message="ä")
     write_run(warehouse, entry("first", "planned", versions_before={"a": 1}))
     write_run(warehouse, entry("second", "failed", message="why"))
     write_run(warehouse, entry("earlier", "failed", message="why"))
@@ -265,26 +266,28 @@ def test_rows_are_those_that_a_run_left_or_are_counted(spark: SparkSession, tmp_
     assert rows_after(tables, before, versions, after) == {**before, "fact_sales": 5, "dim_order": 0}
 
 
-RULES = {
-    "orders": {
+RULES = RuleBook(
+    orders={
         "small": Rule(severity="warn", check="n < 10", message=""),
         "sane": Rule(severity="fail", check="", message=""),
-    },
-    "users": {},
-}
+    }
+)
 
 
 def test_every_rule_of_every_dataset_with_input_has_a_result() -> None:
-    orders = OrderCounts(outcomes=Counter(inserted=3, rejected=2), rules=Counter(small=1, no_key=2))
+    orders = DatasetCounts(outcomes=Counter(inserted=3, rejected=2), rules=Counter(small=1, no_key=2))
     batch = Batch(
-        cast("Stage", SimpleNamespace()), {"orders": orders, "users": OrderCounts()}, {}, {("orders", "small"): ["k"]}
+        cast("Stage", SimpleNamespace()), {"orders": orders, "users": DatasetCounts()}, {("orders", "small"): ["k"]}
     )
     expected = [
-        *(("orders", name, "reject", 5, 2 if name == "no_key" else 0, []) for name in STRUCTURAL_OF["orders"]),
+        *(("orders", name, "reject", 5, 2 if name == "no_key" else 0, []) for name in DATASETS["orders"].structural),
         *(("orders", "small", "warn", 5, 1, ["k"], "n < 10"), ("orders", "sane", "fail", 5, 0, [], "")),
-        *(("users", name, "reject", 0, 0, []) for name in STRUCTURAL_OF["users"]),
+        *(("users", name, "reject", 0, 0, []) for name in DATASETS["users"].structural),
     ]
-    assert rule_results(batch, RULES) == [RuleResult(*values) for values in expected]
+    expected += [("orders", "user_ids_alike", "warn", 0, 0, []), ("users", "user_ids_alike", "warn", 0, 0, [])]
+    expected += [("orders", "skus_alike", "warn", 0, 0, []), ("orders", "user_known", "warn", 3, 4, [])]
+    run = cast("Any", SimpleNamespace(rules=RULES))
+    assert all_rule_results(run, batch, {"users": 4}) == [RuleResult(*values) for values in expected]
 
 
 def test_a_fingerprint_changes_with_what_a_rule_says() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.reading.order_records import parse_orders
+from etl_lib.reading.records import parse_orders
 from tests.frames import frame
 
 VERSION_FIELDS = ("updated_at", "created_at")

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.reading.event_records import PLAIN_MEMBERS, VIEW_SHAPE
 from etl_lib.reading.plain_json import plain_texts
+from etl_lib.reading.records import PLAIN_MEMBERS, VIEW_SHAPE
 from etl_lib.reading.strict_json import parse_json
 from tests.frames import frame
 

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 
-from etl_lib.applying.plan import print_plan
-from etl_lib.deciding.bookkeeping import batch_metrics
-from etl_lib.deciding.counts import Batch, OrderCounts
+from etl_lib.deciding.counts import Batch, DatasetCounts
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
 from etl_lib.deciding.outcomes import OUTCOMES
+from etl_lib.deciding.results import order_metrics
 from etl_lib.run.metrics import Metrics, TableMetrics, as_json
-from etl_lib.run.report import MEANINGS, metrics_paths, print_json, print_summary, write_metrics
+from etl_lib.run.report import MEANINGS, Job, metrics_paths, print_json, print_plan, print_summary, write_metrics
 from etl_lib.settings.config import Inputs, Settings
 
 
@@ -28,12 +27,11 @@ class StagedRun:
     run_id = "run-1"
 
 
-def batch(**counts: OrderCounts) -> Batch:
-    dates = {date(2024, 5, 2): Counter(updated=1), date(2024, 5, 1): Counter(inserted=1)}
-    return Batch(StagedRun(), counts, dates, {})  # type: ignore[arg-type]
+def batch(**counts: DatasetCounts) -> Batch:
+    return Batch(StagedRun(), counts)  # type: ignore[arg-type]
 
 
-ORDERS = OrderCounts(
+ORDERS = DatasetCounts(
     outcomes=Counter(inserted=1000, updated=200, unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7),
     rules=Counter(price_given=3, order_id_given=7),
     unknown_fields=Counter({"channel": 2, "metadata.utm": 1}),
@@ -42,8 +40,10 @@ ORDERS = OrderCounts(
     winners=1234,
     items=5678,
     blank=9,
+    dates={date(2024, 5, 2): Counter(updated=1), date(2024, 5, 1): Counter(inserted=1)},
 )
 ROWS = {"dim_user": 7, "dim_product": 8}
+JOB = Job("orders", (), MEANINGS)
 
 
 def metrics_of(some: Batch) -> Metrics:
@@ -51,7 +51,7 @@ def metrics_of(some: Batch) -> Metrics:
         run_id="run-1",
         status="done",
         duration_s=12.5,
-        batch=batch_metrics(some, ROWS),
+        batch=order_metrics(some, ROWS),
         inferred={"users": 2, "products": 0},
         tables={"fact_sales": TableMetrics(0, 1234567, 0, 1), "dim_user": TableMetrics(5, 5, 3, 3)},
     )
@@ -59,14 +59,20 @@ def metrics_of(some: Batch) -> Metrics:
 
 def numbers_of(some: Batch) -> dict[str, Any]:
     """What the JSON has of a batch."""
-    found: dict[str, Any] = json.loads(as_json(Metrics(batch=batch_metrics(some, ROWS))))
+    found: dict[str, Any] = json.loads(as_json(Metrics(batch=order_metrics(some, ROWS))))
     return found
 
 
 def summary(metrics: Metrics, output: str = "/out", warehouse: str = "/wh") -> str:
     stream = StringIO()
     settings = Settings(warehouse=warehouse, output=output, rules="/rules.yaml", input=Inputs())
-    print_summary(metrics, settings, stream)
+    print_summary(JOB, metrics, settings, stream)
+    return stream.getvalue()
+
+
+def plan(some: Batch) -> str:
+    stream = StringIO()
+    print_plan(JOB, metrics_of(some), stream)
     return stream.getvalue()
 
 
@@ -112,14 +118,14 @@ def test_the_metrics_have_the_names_of_the_contract_and_add_up() -> None:
 
 
 def test_a_batch_without_orders_has_every_number_at_zero() -> None:
-    metrics = numbers_of(batch(users=OrderCounts(Counter(inserted=1))))
+    metrics = numbers_of(batch(users=DatasetCounts(Counter(inserted=1))))
     assert (metrics["input_orders"], metrics["valid_orders"], metrics["conflicts"]) == (0, 0, 0)
     assert metrics["outcomes"] == dict.fromkeys(OUTCOMES, 0)
     assert metrics["datasets"]["users"]["outcomes"] == {**dict.fromkeys(OUTCOMES, 0), "inserted": 1}
 
 
 def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() -> None:
-    users = OrderCounts(Counter(inserted=3))
+    users = DatasetCounts(Counter(inserted=3))
     told = summary(metrics_of(batch(orders=ORDERS, users=users)))
     assert "Run run-1 done in 12.5 s" in told
     assert ["inserted", "1,000", "3", MEANINGS["inserted"]] in rows(told)
@@ -138,24 +144,22 @@ def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() ->
 
 def test_ids_that_are_unlike_are_told_in_the_summary_and_in_the_plan() -> None:
     unlike = UnlikeIds("users", "user_id", IdCount(40, 12), ["orders"], ["98702.0", "98703.0"])
-    told = f"Warning {unlike.told()}\n"
-    some = replace(batch(users=OrderCounts(Counter(inserted=40))), unlike_ids=[unlike])
+    told = f"Warning {unlike.message}\n"
+    some = replace(batch(users=DatasetCounts(Counter(inserted=40))), unlike_ids=[unlike])
     assert told in summary(metrics_of(some))
-    stream = StringIO()
-    print_plan(some, 20, stream, Metrics())
-    assert told in stream.getvalue()
+    assert told in plan(some)
     assert "Warning" not in summary(metrics_of(batch(orders=ORDERS)))
 
 
 def test_an_outcome_that_no_record_has_is_left_out() -> None:
-    stale = batch(orders=OrderCounts(Counter(stale=1)))
+    stale = batch(orders=DatasetCounts(Counter(stale=1)))
     told = summary(metrics_of(stale))
     assert "stale" in told
     assert "inserted" not in told
 
 
 def test_a_run_without_new_files_says_so_and_names_the_runs_it_finished() -> None:
-    nothing = batch_metrics(batch(), {})
+    nothing = order_metrics(batch(), {})
     told = summary(Metrics("run-2", "done", finished_runs=["run-0", "run-1"], batch=nothing))
     assert "Nothing new: the ledger has every file, no table was changed." in told
     assert "Finished first, from their stage: run-0, run-1" in told
@@ -165,7 +169,7 @@ def test_a_run_without_new_files_says_so_and_names_the_runs_it_finished() -> Non
 
 @pytest.mark.parametrize("name", ["[bold]A[/bold]", "[/]", "[/red]", "A[red]1", ":smile:", "A[1]"])
 def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
-    orders = OrderCounts(
+    orders = DatasetCounts(
         Counter(inserted=1),
         rules=Counter({name: 1}),
         unknown_fields=Counter({name: 1}),
@@ -180,10 +184,8 @@ def test_names_from_the_data_are_shown_as_they_are(name: str) -> None:
 
 
 def test_a_plan_that_changes_nothing_says_what_is_left_alone_and_why() -> None:
-    stream = StringIO()
     counts = Counter(unchanged=30, stale=4, superseded=5, out_of_window=6, rejected=7)
-    print_plan(batch(orders=OrderCounts(counts)), 20, stream, Metrics())
-    told = stream.getvalue()
+    told = plan(batch(orders=DatasetCounts(counts)))
     for outcome, number in counts.items():
         assert f"  = {number} orders {outcome}: {MEANINGS[outcome]}\n" in told
     assert "Plan: 0 to insert, 0 to update, 45 left alone, 7 to quarantine.\n" in told

@@ -8,10 +8,11 @@ import io
 import json
 import logging
 import os
+import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
@@ -23,12 +24,12 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from etl_lib.commands.frame import exit_code
 from etl_lib.process import redaction
 from etl_lib.process.errors import ConfigError, LakehouseError
-from etl_lib.process.logs import configure_logs
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import SecretError, reveal, without_credentials
-from etl_lib.run.command import run_command
+from etl_lib.process.streams import configure_logs
 from tests import aws as services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -367,7 +368,13 @@ WRITINGS: list[Callable[[str], str]] = [
     lambda text: ascii(text)[1:-1],
     lambda text: repr(text.encode())[2:-1],
     html.escape,
+    lambda text: html.escape(text, quote=False),
+    lambda text: quote(text, safe="!'()*~"),
+    lambda text: quote(text, safe="", encoding="latin-1" if max(text) < "\u0100" else "utf-8"),
+    lambda text: repr(f"{BOTH_QUOTES}{text}")[len(repr(BOTH_QUOTES)) - 1 : -1],
+    lambda text: re.sub(r"(?<=\\u)\w{4}", lambda digits: digits[0].upper(), escaped_in_json(text)),
 ]
+BOTH_QUOTES = "'\""
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 values = st.text(st.characters(exclude_categories=["Cs"]), min_size=4).filter(lambda text: text.strip())
 
@@ -389,6 +396,13 @@ def reveal_all(found: list[str]) -> None:
 )
 @example(found=["****"], writing=str, around=("*", "", "*"))
 @example(found=["a\\\\b\\", '\\"\\"'], writing=escaped_in_json, around=("\\", "\\", "\\"))
+@example(found=["0:0a"], writing=WRITINGS[5], around=("", "", ""))
+@example(found=["%0aö"], writing=WRITINGS[5], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-5], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-4], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-3], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-2], around=("", "", ""))
+@example(found=["(1 < it's ö!)"], writing=WRITINGS[-1], around=("", "", ""))
 def test_no_writing_of_any_secret_survives(
     found: list[str], writing: Callable[[str], str], around: tuple[str, str, str]
 ) -> None:
@@ -510,7 +524,7 @@ def test_no_secret_is_in_any_value_of_a_log_event(canary: str, capsys: pytest.Ca
 
 @pytest.mark.usefixtures("own_hooks")
 def test_the_trace_of_an_error_has_no_secret_in_it(canary: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(lambda: fail_with(canary)) == 1
+    assert exit_code(lambda _: fail_with(canary), []) == 1
     event = json.loads(capsys.readouterr().err)
     for told in ("KeyError: '***'", "note ***", "config ***", "group ***", "value ***"):
         assert told in event["exception"]
@@ -519,10 +533,10 @@ def test_the_trace_of_an_error_has_no_secret_in_it(canary: str, capsys: pytest.C
 
 @pytest.mark.usefixtures("own_hooks")
 def test_the_message_of_an_expected_error_has_no_secret_in_it(canary: str, capsys: pytest.CaptureFixture[str]) -> None:
-    def fail() -> None:
+    def fail(_argv: Sequence[str]) -> None:
         raise ConfigError(f"cannot connect with {canary}")
 
-    assert run_command(fail) == 2
+    assert exit_code(fail, []) == 2
     assert json.loads(capsys.readouterr().err)["event"] == "cannot connect with ***"
 
 
@@ -573,7 +587,7 @@ def test_other_libraries_logs_have_no_secret_in_them(canary: str) -> None:
 def test_an_error_that_nobody_catches_has_no_secret_in_it() -> None:
     script = (
         "import threading\n"
-        "from etl_lib.process.logs import configure_logs\n"
+        "from etl_lib.process.streams import configure_logs\n"
         "from etl_lib.process.secrets import reveal\n"
         "configure_logs()\n"
         "value = reveal('${CANARY}')\n"

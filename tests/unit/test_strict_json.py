@@ -11,7 +11,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.reading.order_records import ORDER_SHAPE
+from etl_lib.reading.records import ORDER_SHAPE
 from etl_lib.reading.strict_json import JsonShape, parse_batch, parse_json
 from tests.frames import frame
 

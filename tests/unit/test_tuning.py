@@ -6,14 +6,15 @@ import pytest
 
 from etl_lib.process.tuning import (
     DATES,
+    INTERPRETED,
     NEW_BYTES,
     ORDERS,
     ORDERS_OF_ALL_DATES,
     STAGE_BYTES,
     STAGE_ROWS,
     is_read_once,
-    reads_few,
-    sums_few,
+    settings_to_apply,
+    settings_to_stage,
 )
 
 
@@ -26,7 +27,9 @@ from etl_lib.process.tuning import (
     ],
 )
 def test_a_run_reads_few_data_when_both_files_and_orders_are_few(new_bytes: int, orders: int, few: bool) -> None:
-    assert reads_few(new_bytes=new_bytes, orders=orders) == few
+    assert settings_to_stage(new_bytes=new_bytes, orders=orders) == (INTERPRETED if few else {})
+    if not few:
+        assert settings_to_apply(new_bytes=new_bytes, orders=orders, dates=0, has_members=False) == {}
 
 
 @pytest.mark.parametrize(
@@ -41,7 +44,8 @@ def test_a_run_reads_few_data_when_both_files_and_orders_are_few(new_bytes: int,
 def test_few_lines_are_summed_anew_of_few_dates_or_of_few_orders(
     dates: int, has_members: bool, orders: int, few: bool
 ) -> None:
-    assert sums_few(dates=dates, has_members=has_members, orders=orders) == few
+    settings = settings_to_apply(new_bytes=NEW_BYTES, orders=orders, dates=dates, has_members=has_members)
+    assert settings == (INTERPRETED if few else {})
 
 
 @pytest.mark.parametrize(

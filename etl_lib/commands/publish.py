@@ -1,0 +1,26 @@
+"""The publish command: what changed in the tables goes to the configured sinks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from etl_lib.commands.frame import read_configuration
+from etl_lib.run.report import Job
+from etl_lib.run.run import open_run
+from etl_lib.settings.arguments import parse_publish_arguments
+from etl_lib.sinks.publishing import chosen_sinks, open_sinks, publish_tables
+from etl_lib.sources.before_spark import check_before_spark
+from etl_lib.tables.ledger import DONE
+
+JOB = Job("publish", (), {})
+
+
+def publish(argv: Sequence[str]) -> None:
+    """Publish what changed, or everything, to the sinks that the command line names."""
+    arguments = parse_publish_arguments(argv)
+    settings, rules = read_configuration(arguments)
+    sinks = chosen_sinks(settings, arguments.sinks)
+    check_before_spark(settings, sinks=sinks)
+    with open_run(JOB, settings, arguments, rules) as run:
+        publish_tables(run, open_sinks(settings, sinks), is_full=arguments.full)
+        run.metrics.status = DONE

@@ -1,0 +1,171 @@
+"""The datasets: one entry for each kind of input, with all that is known of it. Whatever goes over the input goes over
+these entries and names no dataset.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from pyspark.sql import DataFrame, SparkSession
+
+from etl_lib.reading.csv_files import read_csv_records
+from etl_lib.reading.csv_lines import read_csv_lines
+from etl_lib.reading.first_line import FirstLine
+from etl_lib.reading.json_files import read_json_records
+from etl_lib.reading.records import (
+    ORDER_SHAPE,
+    PAY_COLUMNS,
+    PRODUCT_COLUMNS,
+    USER_COLUMNS,
+    VIEW_SHAPE,
+    parse_orders,
+    parse_pays,
+    parse_products,
+    parse_users,
+    parse_views,
+)
+from etl_lib.reading.strict_json import JsonShape
+from etl_lib.settings.config import Settings
+from etl_lib.settings.rules import STRUCTURAL
+from etl_lib.sources.landing import LandingFile
+from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, ETL_EVENTS, ETL_STAGE, FACT_SALES, Table
+
+_CSV_ALONE = ("malformed_csv", "wrong_column_count")
+_CSV_RULES = ("not_utf8", "nul_in_text", "no_key", *_CSV_ALONE)
+_LINES_RULES = tuple(name for name in STRUCTURAL if name not in {*_CSV_ALONE, "broken_array"})
+
+Read = Callable[[SparkSession, Sequence[LandingFile], Mapping[str, FirstLine], Settings], DataFrame]
+Parse = Callable[[DataFrame, Settings], DataFrame]
+
+
+@dataclass(frozen=True)
+class StagedId:
+    """An id that records have: `ids` is SQL for the array of them in a staged record, `table` where those of the
+    records before are; None where each run reads all records.
+    """
+
+    ids: str
+    table: Table | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One kind of input: how files become records, records typed columns, and these a table."""
+
+    name: str
+    read: Read
+    """From files and their first lines to RECORD_COLUMNS, of CSV also `given STRUCT<columns>`."""
+    parse: Parse
+    """Adds the typed columns, `parse_error`, `unknown_fields`, `key`, `version_at` and `content_hash`."""
+    structural: Sequence[str]
+    """The rules that parsing itself may find broken."""
+    stage: Table = ETL_STAGE
+    table: Table | None = None
+    """The table with which the winners are compared; None where no record competes with another."""
+    has_versions: bool = False
+    """Whether a record has a version of its own; elsewhere the time of its file stands in."""
+    is_limited: bool = True
+    """Whether the share of rejected records is held against quality.max_rejected_share."""
+    shape: JsonShape | None = None
+    columns: Sequence[str] = ()
+    """Of CSV."""
+    values: Mapping[str, str] = field(default_factory=dict)
+    """SQL for the staged value of each member that an accepted record may lack."""
+    ids: Mapping[str, StagedId] = field(default_factory=dict)
+    named_by: str = ""
+    """Of a dimension: SQL for the array of its keys that an applied order names."""
+    member_rule: str = ""
+    """Of a dimension: the rule that orders name only keys that it has."""
+
+    @property
+    def members(self) -> frozenset[str]:
+        """The names that are declared: of columns, or of members of the JSON and of those within them."""
+        if self.shape is None:
+            return frozenset(self.columns)
+        shape = self.shape
+        return frozenset([*shape.leaves, *shape.booleans, *shape.objects, *shape.arrays])
+
+
+def _views(name: str) -> Dataset:
+    return Dataset(
+        name=name,
+        read=lambda spark, files, first, _: read_json_records(spark, files, "lines", first),
+        parse=lambda records, _: parse_views(records),
+        structural=_LINES_RULES,
+        stage=ETL_EVENTS,
+        shape=VIEW_SHAPE,
+        values={"event_data.position": "position"},
+        ids={"user_id": StagedId("array(user_id)")},
+    )
+
+
+_ENTRIES = (
+    Dataset(
+        name="orders",
+        read=lambda spark, files, first, settings: read_json_records(spark, files, settings.layout, first),
+        parse=lambda records, settings: parse_orders(records, settings.version_fields),
+        structural=(*_LINES_RULES, "broken_array"),
+        table=DIM_ORDER,
+        has_versions=True,
+        shape=ORDER_SHAPE,
+        values={
+            **{name: f"orders.{name}" for name in ("user_id", "amount", "currency")},
+            **{f"metadata.{name}": f"orders.{name}" for name in ("source", "promo")},
+            # a line has always a sku and a qty
+            **{f"items.{name}": "get(orders.lines.qty, 0)" for name in ("sku", "qty")},
+            "items.price": "get(array_compact(orders.lines.unit_price), 0)",
+        },
+        ids={
+            "user_id": StagedId("array(orders.user_id)", DIM_ORDER),
+            "sku": StagedId("orders.lines.sku", FACT_SALES),
+        },
+    ),
+    Dataset(
+        name="users",
+        read=lambda spark, files, _first, _: read_csv_records(spark, files, USER_COLUMNS),
+        parse=lambda records, _: parse_users(records),
+        structural=_CSV_RULES,
+        table=DIM_USER,
+        is_limited=False,
+        columns=USER_COLUMNS,
+        ids={"user_id": StagedId("array(users.user_id)", DIM_USER)},
+        named_by="array(user_id)",
+        member_rule="user_known",
+    ),
+    Dataset(
+        name="products",
+        read=lambda spark, files, _first, _: read_csv_records(spark, files, PRODUCT_COLUMNS),
+        parse=lambda records, _: parse_products(records),
+        structural=_CSV_RULES,
+        table=DIM_PRODUCT,
+        is_limited=False,
+        columns=PRODUCT_COLUMNS,
+        ids={"sku": StagedId("array(products.sku)", DIM_PRODUCT)},
+        named_by="lines.sku",
+        member_rule="sku_known",
+    ),
+    _views("prints"),
+    _views("taps"),
+    Dataset(
+        name="pays",
+        read=lambda spark, files, first, _: read_csv_lines(spark, files, first, PAY_COLUMNS),
+        parse=lambda records, _: parse_pays(records),
+        structural=_CSV_RULES,
+        stage=ETL_EVENTS,
+        columns=PAY_COLUMNS,
+        ids={"user_id": StagedId("array(user_id)")},
+    ),
+)
+
+DATASETS = {entry.name: entry for entry in _ENTRIES}
+"""All entries by name, in the order in which they are told."""
+
+
+def staged_in(table: Table) -> list[Dataset]:
+    """The datasets whose records are staged in a table, which are those of one job."""
+    return [entry for entry in _ENTRIES if entry.stage is table]
+
+
+EVENTS = tuple(entry.name for entry in staged_in(ETL_EVENTS))
+"""The datasets of the value-props job."""
