@@ -72,7 +72,7 @@ class JdbcOrders(JdbcTable):
     items: JdbcItems
 
 
-class JdbcDatabase(Section):
+class JdbcSettings(Section):
     """A database that Spark reads or writes through JDBC, by several connections."""
 
     url: Annotated[BareUrl, AfterValidator(_jdbc)]
@@ -104,7 +104,7 @@ class JdbcDatabase(Section):
         return {"sslmode": "verify-full", "sslfactory": "org.postgresql.ssl.DefaultJavaSSLFactory"}
 
 
-class JdbcSource(JdbcDatabase):
+class JdbcSource(JdbcSettings):
     """A database of which only what changed since the last pull is read."""
 
     driver: str = "org.postgresql.Driver"

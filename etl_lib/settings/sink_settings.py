@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from etl_lib.process.secrets import HIDDEN, BareUrl
-from etl_lib.settings.jdbc_settings import JdbcDatabase
+from etl_lib.settings.jdbc_settings import JdbcSettings
 from etl_lib.settings.strict_model import Location, Section
 
 SinkName = Literal["parquet", "postgres", "redshift"]
@@ -42,7 +42,7 @@ class ParquetSettings(Section):
     """The folder for the files of all tables."""
 
 
-class PostgresSettings(JdbcDatabase):
+class PostgresSettings(JdbcSettings):
     """A schema in a PostgreSQL."""
 
     url: Annotated[BareUrl, AfterValidator(_postgresql)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import pyarrow as pa
 from pyspark.errors import PySparkException
@@ -74,9 +74,8 @@ class Shown:
 class Sink(Protocol):
     """Where tables are published. SinkError for whatever it cannot do; then it shows what it showed before."""
 
-    @property
-    def name(self) -> str:
-        """The name in the configuration: parquet, postgres or redshift."""
+    name: ClassVar[str]
+    """The name in the configuration: parquet, postgres or redshift."""
 
     @property
     def address(self) -> str:

@@ -26,7 +26,7 @@ from pg8000 import dbapi
 from etl_lib.process.errors import SchemaError
 from etl_lib.sinks.relations import RELATIONS
 from etl_lib.sinks.sink import PublishRefusedError, SinkError
-from etl_lib.sinks.sql.postgres import PostgresDatabase, PostgresSql
+from etl_lib.sinks.sql.postgres import PostgresConnection, PostgresSql
 from etl_lib.sinks.sql.publish_sql import PublishSql
 from etl_lib.sinks.sql.redshift import RedshiftSql
 from etl_lib.sinks.sql.schema_sql import Statement
@@ -83,11 +83,11 @@ TWO_ORDERS: Tables = {
 
 
 def execute(connection: dbapi.Connection, statements: Sequence[Statement]) -> None:
-    PostgresDatabase(connection).transact(statements)
+    PostgresConnection(connection).transact(statements)
 
 
 def query(connection: dbapi.Connection, statement: Statement) -> list[tuple[Any, ...]]:
-    return PostgresDatabase(connection).query(statement)
+    return PostgresConnection(connection).query(statement)
 
 
 @dataclass

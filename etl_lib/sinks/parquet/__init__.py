@@ -1,4 +1,1 @@
-"""A folder of Parquet files as a sink: readers find a publish whole, the old or the new.
-
-Stands on the relations of `sinks`.
-"""
+"""A folder of Parquet files as a sink: readers find a publish whole, the old or the new."""

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import date
+from typing import ClassVar
 
 from pyarrow import acero
 
@@ -23,7 +24,7 @@ from etl_lib.process.faults import reach
 from etl_lib.process.secrets import without_credentials
 from etl_lib.settings.sink_settings import ParquetSettings
 from etl_lib.sinks.parquet.folder import FolderContents, FolderManifest, PublishedFile, PublishedFolder, listed
-from etl_lib.sinks.parquet.staging import WIDE, Part, following, parts, stage
+from etl_lib.sinks.parquet.staging import WIDE, Part, changed_parts, following, stage
 from etl_lib.sinks.relations import RELATIONS
 from etl_lib.sinks.sink import Changes, PublishRefusedError, Shown, SinkError, sink_errors
 from etl_lib.tables.publishes import Publish
@@ -33,7 +34,7 @@ from etl_lib.tables.schemas import FACT_SALES
 class ParquetSink:
     """Published tables in a folder; they can be asked without Spark."""
 
-    name = "parquet"
+    name: ClassVar[str] = "parquet"
 
     def __init__(self, settings: ParquetSettings) -> None:
         """ConfigError for a location with credentials in it."""
@@ -65,7 +66,7 @@ class ParquetSink:
             reach("publish_parquet.settled")
             if current is not None and is_done:
                 return current.written
-            manifest, contents = self._bring_in(changes.publish, current, parts(changes, current, contents))
+            manifest, contents = self._bring_in(changes.publish, current, changed_parts(changes, current, contents))
             self._folder.swap(manifest)
             reach("publish_parquet.swapped")
             self._folder.settle(manifest, contents)

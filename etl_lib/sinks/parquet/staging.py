@@ -68,7 +68,7 @@ class Part:
     dates: frozenset[date] | None
 
 
-def parts(changes: Changes, current: FolderManifest | None, contents: FolderContents) -> list[Part]:
+def changed_parts(changes: Changes, current: FolderManifest | None, contents: FolderContents) -> list[Part]:
     """What is to be written of each table, the wide one included.
 
     That is what changed, and besides it what `current` lists and is not there as it was written: a lost file comes

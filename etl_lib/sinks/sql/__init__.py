@@ -1,1 +1,1 @@
-"""Relational databases as sinks, each in its own SQL. Stands on the relations of `sinks`."""
+"""Relational databases as sinks: one way to publish, in the dialect of each."""

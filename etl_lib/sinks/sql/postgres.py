@@ -23,7 +23,7 @@ from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.sinks.sink import PublishRefusedError, SinkError
 from etl_lib.sinks.sql.publish_sql import PublishSql
 from etl_lib.sinks.sql.schema_sql import STATE_TABLE, Statement, literal
-from etl_lib.sinks.sql.sink import SqlSink
+from etl_lib.sinks.sql.sql_sink import SqlSink
 
 CONNECT_TIMEOUT_S = 30
 
@@ -123,7 +123,7 @@ class PostgresSql(PublishSql):
         ]
 
 
-class PostgresDatabase:
+class PostgresConnection:
     """A connection to PostgreSQL, of a publish's own; errors say what could not be done and why."""
 
     def __init__(self, connection: dbapi.Connection) -> None:
@@ -230,7 +230,7 @@ class PostgresSink(SqlSink):
         return []
 
     @contextmanager
-    def _connected(self) -> Iterator[PostgresDatabase]:
+    def _connected(self) -> Iterator[PostgresConnection]:
         settings = self._settings
         host, port, database = settings.server
         context = ssl.create_default_context(cafile=settings.ca_file) if settings.needs_tls else None
@@ -254,7 +254,7 @@ class PostgresSink(SqlSink):
                 "password and the certificates (publish.postgres.ca_file)"
             ) from error
         try:
-            yield PostgresDatabase(connection)
+            yield PostgresConnection(connection)
         finally:
             with suppress(dbapi.Error, OSError):
                 connection.close()

@@ -24,14 +24,13 @@ from etl_lib.sinks.sink import Changes, copy_manifest, sink_errors
 from etl_lib.sinks.sql.publish_sql import PublishSql, check
 from etl_lib.sinks.sql.redshift_client import RedshiftClient
 from etl_lib.sinks.sql.schema_sql import STATE_TABLE, Statement, literal
-from etl_lib.sinks.sql.sink import SqlSink
+from etl_lib.sinks.sql.sql_sink import SqlSink
 
 ROWS_PER_FILE = 2_000_000
 """Files of some 100 MB: each slice of a cluster loads files of its own."""
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+(,arn:aws[a-z-]*:iam::\d{12}:role/[\w+=.@/-]+)*")
-_LOCATION = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/.+")
-_PUBLISH_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+_PUBLISH_FOLDER = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
 
 _STORAGE = {
     "fact_sales": ("DISTKEY (order_id)", "order_date, order_id"),
@@ -102,7 +101,7 @@ class RedshiftSink(SqlSink):
     def __init__(self, settings: RedshiftSettings) -> None:
         """Nothing is asked yet. ConfigError when the settings contradict each other or a client cannot be made."""
         super().__init__(RedshiftSql(settings.schema_name))
-        # A place or role that COPY does not take is told before anything is staged.
+        # A role that COPY does not take is told before anything is staged.
         copy("no_table", _for_copy(settings.staging), settings.iam_role)
         self._settings = settings
         self._client = RedshiftClient(settings)
@@ -138,7 +137,7 @@ class RedshiftSink(SqlSink):
         with sink_errors(f"could not clear {self._settings.staging}"):
             system, inner = located(self._settings.staging)
             for info in system.get_file_info(pafs.FileSelector(inner, allow_not_found=True)):
-                if info.type == pafs.FileType.Directory and _PUBLISH_ID.fullmatch(info.base_name):
+                if info.type == pafs.FileType.Directory and _PUBLISH_FOLDER.fullmatch(info.base_name):
                     system.delete_dir(info.path)
 
 
@@ -164,11 +163,8 @@ def copy(table: str, manifest: str, iam_role: str) -> Statement:
     """Load the Parquet files of a manifest, as `copy_manifest` writes it, into a staging table (a quoted name).
 
     COPY goes by position: the files have exactly the columns of the table, in its order. `iam_role` is the ARN of a
-    role that the warehouse may assume, several with commas for a chain, or `default`. SchemaError for a location or a
-    role that is none.
+    role that the warehouse may assume, several with commas for a chain, or `default`. SchemaError for any other text.
     """
-    if not _LOCATION.fullmatch(manifest):
-        raise SchemaError(f"{manifest!r} is no place to COPY from: expected s3://<bucket>/<prefix or manifest>")
     if iam_role != "default" and not _ROLE.fullmatch(iam_role):
         raise SchemaError(f"{iam_role!r} is no IAM role: expected arn:aws:iam::<account>:role/<name>, or default")
     role = "default" if iam_role == "default" else literal(iam_role)

@@ -58,10 +58,6 @@ class RedshiftError(SinkError):
     """A statement failed in Redshift, or the Data API could not be reached; the same publish can be repeated."""
 
 
-class RedshiftTimeoutError(RedshiftError):
-    """A batch took too long and was cancelled, or could not even be cancelled."""
-
-
 def connect(region: str | None) -> Any:
     """A boto3 client with the standard credential chain. ConfigError without boto3 or without a region."""
     try:
@@ -157,7 +153,7 @@ class RedshiftClient:
         answer: dict[str, Any] = self._call("describe_statement", Id=statement_id)
         if answer["Status"] == "FINISHED":
             return answer
-        raise RedshiftTimeoutError(
+        raise RedshiftError(
             f"could not {statements[0].purpose}: the statements from there on ({statement_id}) did not end within "
             f"{self._timeout_s:g} s; {outcome}. Look for what holds it up (a lock, a full queue), and repeat "
             "the publish with the same id"

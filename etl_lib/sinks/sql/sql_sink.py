@@ -16,7 +16,7 @@ from etl_lib.sinks.sql.publish_sql import PublishSql
 from etl_lib.sinks.sql.schema_sql import STATE_TABLE, Statement
 
 
-class Database(Protocol):
+class SqlDatabase(Protocol):
     """A database that takes statements."""
 
     def query(self, statement: Statement) -> Sequence[tuple[Any, ...]]:
@@ -44,7 +44,7 @@ class SqlSink(ABC):
         """Where the schema is, without any secret."""
 
     @abstractmethod
-    def _connected(self) -> AbstractContextManager[Database]:
+    def _connected(self) -> AbstractContextManager[SqlDatabase]:
         """The database, as long as the block runs."""
 
     @abstractmethod
