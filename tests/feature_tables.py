@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from etl_lib.reading.datasets import EVENTS as DATASETS
+from etl_lib.reading.datasets import EVENT_DATASETS as DATASETS
 from etl_lib.tables.schemas import DQ_RESULTS, QUARANTINE, VALUE_PROP_FEATURES
 from tests.feature_oracle import Features, Options, Row, used_days
 from tests.job import FeatureJob

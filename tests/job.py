@@ -10,7 +10,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl_lib.reading.datasets import EVENTS as DATASETS
+from etl_lib.reading.datasets import EVENT_DATASETS as DATASETS
 from etl_lib.tables.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table, View
 from etl_lib.tables.warehouse import Warehouse
 from jobs import maintain, orders, pull, quarantine, value_props

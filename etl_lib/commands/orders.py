@@ -13,12 +13,13 @@ from etl_lib.deciding.results import nothing_new
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.session import temporary_settings
 from etl_lib.process.tuning import INTERPRETED, settings_to_apply, settings_to_stage
+from etl_lib.reading.datasets import ORDER_DATASETS
 from etl_lib.run.report import MEANINGS, Job
 from etl_lib.run.run import Run, open_run, step
 from etl_lib.settings.arguments import Scope, parse_order_arguments
 from etl_lib.sinks.publishing import open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
-from etl_lib.sources.new_files import DATASETS, files_to_read, stage_readable
+from etl_lib.sources.new_files import files_to_read, stage_readable
 from etl_lib.sources.pulling import pull_sources
 from etl_lib.tables.schemas import DIM_ORDER, DIMENSIONS, ORDER_TABLES
 
@@ -31,7 +32,7 @@ def load_orders(argv: Sequence[str]) -> None:
     settings, rules = read_configuration(arguments)
     settings.check_orders_given()
     is_reading = arguments.apply_run_id is None
-    inputs = DATASETS if is_reading else ()
+    inputs = ORDER_DATASETS if is_reading else ()
     check_before_spark(settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
     with open_run(JOB, settings, arguments, rules, arguments.apply_run_id) as run:
         sinks = open_sinks(settings, settings.sinks)
@@ -49,7 +50,7 @@ def load_orders(argv: Sequence[str]) -> None:
 def load_new_files(run: Run, scope: Scope) -> None:
     """From the files that are new to the stage, and from the stage into the tables or onto the screen."""
     with step("files") as counts, temporary_settings(run.spark, INTERPRETED):
-        files = files_to_read(run, scope)
+        files = files_to_read(run, scope, ORDER_DATASETS, waiting=not scope.full)
         counts["files"] = sum(map(len, files.values()))
     if not files:
         nothing_new(run)

@@ -14,9 +14,6 @@ from etl_lib.reading.texts import is_blank
 from etl_lib.settings.arguments import EVERYTHING, Window
 from etl_lib.settings.rules import Rule
 
-_BETWEEN = "\x00"
-"""Between the names of rules; no name has it."""
-
 
 def holds_all(rules: Mapping[str, Rule]) -> Column:
     """Whether a record breaks no rule at all."""
@@ -34,14 +31,14 @@ def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTH
     # Whatever the rules say, a record without a key or a version cannot take part.
     is_complete = F.col("key").isNotNull() & F.col("version_at").isNotNull()
     no_record = kind_of_no_record(parsed)
-    # Nearly all records are good, and of these nothing else is asked.
+    # Nearly all records are good, and of these nothing else is asked: Spark interprets what names the broken rules.
     is_good = is_parsed & is_complete & holds_all(rules) & no_record.isNull()
     named = [F.when(~F.coalesce(F.expr(rule.check), F.lit(False)), F.lit(name)) for name, rule in rules.items()]
-    # Joined and split, as Spark compiles these; it would interpret all rules to compact an array of them.
-    names = F.concat_ws(_BETWEEN, *named)
+    names = F.array_compact(F.array(*named).cast("array<string>"))
     no_names = F.array().cast("array<string>")
-    broken_names = F.when(F.col("is_good") | (names == ""), no_names).otherwise(F.split(names, _BETWEEN))
-    judged = parsed.withColumn("is_good", is_good).withColumn("broken_rules", broken_names)
+    judged = parsed.withColumn("is_good", is_good).withColumn(
+        "broken_rules", F.when(F.col("is_good"), no_names).otherwise(names)
+    )
     refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.severity != "warn"))
     refused = F.arrays_overlap("broken_rules", refusing)
     broken = (

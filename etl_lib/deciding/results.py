@@ -9,7 +9,7 @@ from etl_lib.deciding.drift import by_kind
 from etl_lib.deciding.ids_alike import SHARED_IDS
 from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.deciding.stage import Stage
-from etl_lib.reading.datasets import DATASETS, EVENTS
+from etl_lib.reading.datasets import DATASETS, EVENT_DATASETS
 from etl_lib.run.metrics import Counts, DatasetMetrics, Drift, EventMetrics, OrderMetrics
 from etl_lib.run.run import Run
 from etl_lib.tables.ledger import DONE, FAILED, RuleResult, RunEntry, rows_at, write_run
@@ -98,7 +98,7 @@ def order_metrics(batch: Batch, rows: Counts) -> OrderMetrics:
 
 def event_metrics(batch: Batch, warnings: Sequence[str] | None = None) -> EventMetrics:
     """The numbers of a batch of prints, taps and pays; `warnings` are None until its weeks are judged."""
-    counts = {name: batch.of(name) for name in EVENTS}
+    counts = {name: batch.of(name) for name in EVENT_DATASETS}
     return EventMetrics(
         **{f"input_{name}": of_it.records for name, of_it in counts.items()},
         **{

@@ -167,5 +167,5 @@ def staged_in(table: Table) -> list[Dataset]:
     return [entry for entry in _ENTRIES if entry.stage is table]
 
 
-EVENTS = tuple(entry.name for entry in staged_in(ETL_EVENTS))
-"""The datasets of the value-props job."""
+ORDER_DATASETS, EVENT_DATASETS = (tuple(entry.name for entry in staged_in(table)) for table in (ETL_STAGE, ETL_EVENTS))
+"""The datasets of the orders job, and those of the value-props job."""

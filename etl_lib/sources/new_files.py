@@ -31,8 +31,6 @@ from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)
 
-DATASETS = ("orders", "users", "products")
-
 Files = Mapping[str, Sequence[LandingFile]]
 Batch = TypeVar("Batch")
 
@@ -49,13 +47,16 @@ _CAUSES = (
 """What to do about a cause, by the first pattern in it."""
 
 
-def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
+def files_to_read(
+    run: Run, scope: Scope, datasets: Sequence[str], *, waiting: bool = True
+) -> dict[str, list[LandingFile]]:
     """The files of each dataset that this run reads; a dataset without any is left out.
 
-    `--full` takes all. `--since` takes all but the order files whose recorded maximum of version_at is older. Those
-    that were set aside wait until they change. A location at which there is no file at all goes into the metrics.
+    A full scope takes all. `--since` takes all but the order files whose recorded maximum of version_at is older. Those
+    that were set aside are left `waiting` until they change. A location at which there is no file at all goes into the
+    metrics.
     """
-    locations = {name: location for name in DATASETS if (location := run.settings.landing_files(name)) is not None}
+    locations = {name: location for name in datasets if (location := run.settings.landing_files(name)) is not None}
 
     def listed(dataset: str, location: str) -> DataFrame:
         return landing_files(run.spark, location, f"input.{dataset}").withColumn("dataset", F.lit(dataset))
@@ -70,8 +71,8 @@ def files_to_read(run: Run, scope: Scope) -> dict[str, list[LandingFile]]:
     firsts = [listings[name].select("dataset").limit(1) for name in without]
     some = {row["dataset"] for row in reduce(DataFrame.union, firsts).collect()} if firsts else set()
     run.metrics.unmatched = {name: locations[name] for name in without if name not in some}
-    left = files if scope.full else without_set_aside(run, files)
-    return {dataset: left[dataset] for dataset in DATASETS if left.get(dataset)}
+    left = without_set_aside(run, files) if waiting else files
+    return {dataset: left[dataset] for dataset in datasets if left.get(dataset)}
 
 
 def _wanted(scope: Scope, files: DataFrame, loaded: DataFrame) -> DataFrame:

@@ -14,7 +14,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib.applying.daily_sales import daily_sales
-from etl_lib.reading.datasets import DATASETS, EVENTS
+from etl_lib.reading.datasets import DATASETS, EVENT_DATASETS
 from etl_lib.tables.counting import Sampled, sample
 from etl_lib.tables.ledger import APPLYING, DONE
 from etl_lib.tables.open_runs import unfinished
@@ -178,7 +178,7 @@ def _in_metrics(path: str) -> Column:
 
 def runs_as_counted(warehouse: Warehouse) -> DataFrame:
     """Every complete run that read records: `outcomes`, and `input`, the records that its metrics say were read."""
-    events = reduce(Column.__add__, (_in_metrics(f"input_{dataset}") for dataset in EVENTS))
+    events = reduce(Column.__add__, (_in_metrics(f"input_{dataset}") for dataset in EVENT_DATASETS))
     runs = warehouse.read(ETL_RUNS).where((F.col("status") == DONE) & (F.col("job") != "maintain"))
     return runs.select("run_id", "job", "outcomes", F.coalesce(_in_metrics("input_orders"), events).alias("input"))
 

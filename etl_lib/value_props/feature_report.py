@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 
 from etl_lib.deciding.counts import Batch
-from etl_lib.reading.datasets import EVENTS
+from etl_lib.reading.datasets import EVENT_DATASETS
 from etl_lib.run.metrics import Counts, FeatureMetrics, WindowMetrics
 from etl_lib.tables.ledger import RuleResult
 from etl_lib.value_props.expectations import is_complete
@@ -37,7 +37,7 @@ def feature_metrics(
     return FeatureMetrics(
         rows=sum(week["rows"] for week in weeks.values()),
         clicked_rows=sum(week["clicked_rows"] for week in weeks.values()),
-        **{f"duplicate_{name}": duplicates[name] for name in EVENTS},
+        **{f"duplicate_{name}": duplicates[name] for name in EVENT_DATASETS},
         files=files,
         versions=versions,
     )

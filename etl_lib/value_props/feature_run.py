@@ -12,12 +12,9 @@ from etl_lib.applying.quarantine import apply_quarantine
 from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.results import all_rule_results, event_metrics, record_failure
 from etl_lib.process.concurrently import concurrently
-from etl_lib.process.errors import AccountingError, ConfigError, QualityGateError
-from etl_lib.reading.datasets import EVENTS
+from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
-from etl_lib.sources.landing import LandingFile, collected, landing_files
-from etl_lib.sources.new_files import without_set_aside
 from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks
@@ -28,22 +25,6 @@ from etl_lib.value_props.weeks import Windows, target_week, week_of, weeks_betwe
 log = structlog.get_logger(__name__)
 
 CHANGED_TABLES = (VALUE_PROP_FEATURES, QUARANTINE)
-
-
-def event_files(run: Run) -> dict[str, list[LandingFile]]:
-    """All files of each dataset, as the features are computed from all of their input every time; but those that were
-    set aside wait until they change.
-    """
-
-    def listed(dataset: str) -> list[LandingFile]:
-        location = run.settings.input.location(dataset)
-        return collected(landing_files(run.spark, location, f"input.{dataset}"))
-
-    files = concurrently(**{name: partial(listed, name) for name in EVENTS})
-    run.metrics.unmatched = {name: run.settings.input.location(name) for name in files if not files[name]}
-    if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
-        raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")
-    return without_set_aside(run, files)
 
 
 def windows_of(run: Run, batch: Batch, arguments: FeatureArguments) -> tuple[date, Windows]:

@@ -52,8 +52,8 @@ def after_listing(
     """Have something happen to the files between listing and reading."""
     listed = getattr(of, name)
 
-    def listed_and_changed(*arguments: Any) -> Any:
-        found = listed(*arguments)
+    def listed_and_changed(*arguments: Any, **options: Any) -> Any:
+        found = listed(*arguments, **options)
         change()
         return found
 
@@ -155,7 +155,7 @@ def test_prints_that_vanish_stop_the_other_job_too(feature_job: FeatureJob, monk
         feature_job.land(dataset, {"day": "2020-11-01", "event_data": {"value_prop": "point"}, "user_id": 1})
     feature_job.land("pays", "pay_date,total,user_id,value_prop")
     path = feature_job.landing / "prints" / "part-1"
-    after_listing(monkeypatch, path.unlink, value_props, "event_files")
+    after_listing(monkeypatch, path.unlink, value_props, "files_to_read")
     assert feature_job.run() == 1
     assert f"{path} is gone since it was listed; no table was changed" in feature_job.metrics()["message"]
 

@@ -21,7 +21,7 @@ from pyspark.sql import functions as F
 
 from bench.generate_events import generate
 from etl_lib.process.session import temporary_settings
-from etl_lib.reading.datasets import EVENTS as DATASETS
+from etl_lib.reading.datasets import EVENT_DATASETS as DATASETS
 from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, FACT_SALES, FEATURE_TABLES, ORDER_TABLES, QUARANTINE
 from tests.feature_oracle import Features, Options, features
 from tests.feature_tables import (

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
-from etl_lib.reading.datasets import EVENTS as DATASETS
+from etl_lib.reading.datasets import EVENT_DATASETS as DATASETS
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import DQ_RESULTS, ETL_FILES, ETL_RUNS, QUARANTINE
