@@ -13,8 +13,7 @@ import structlog
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
-from etl_lib.process.errors import RestoreError
-from etl_lib.process.spark_errors import is_missing_version
+from etl_lib.process.errors import RestoreError, is_missing_version
 from etl_lib.run.metrics import Metrics, Restore, UndoMetrics, UpkeepMetrics, restore_from
 from etl_lib.run.run import Run, step
 from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, RunManifest, write_run

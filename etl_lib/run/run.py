@@ -18,12 +18,18 @@ import structlog
 from pyspark.sql import SparkSession
 
 from etl_lib import RELEASE
-from etl_lib.process.errors import DiskFullError, LakehouseError, PlanError, SchemaError, WarehouseBusyError
+from etl_lib.process.errors import (
+    DiskFullError,
+    LakehouseError,
+    PlanError,
+    SchemaError,
+    WarehouseBusyError,
+    is_disk_full,
+)
 from etl_lib.process.faults import reach
 from etl_lib.process.lock import local_folder, warehouse_lock
 from etl_lib.process.redaction import redacted
 from etl_lib.process.session import open_session, temporary_settings
-from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.process.tuning import INTERPRETED
 from etl_lib.run.metrics import Metrics
 from etl_lib.run.report import Job, print_json, print_plan, print_summary, write_metrics

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from etl_lib.process.spark_errors import is_missing_version
+from etl_lib.process.errors import is_missing_version
 from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.sinks.sink import Change
 from etl_lib.tables.schemas import DIM_ORDER, FACT_SALES, SALES_TABLES

@@ -13,8 +13,7 @@ import pyarrow as pa
 from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame
 
-from etl_lib.process.errors import LakehouseError
-from etl_lib.process.spark_errors import is_disk_full
+from etl_lib.process.errors import LakehouseError, is_disk_full
 from etl_lib.sinks.relations import Relation
 from etl_lib.tables.merge import dates_literal
 from etl_lib.tables.publishes import Publish

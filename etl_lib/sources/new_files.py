@@ -20,9 +20,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
-from etl_lib.process.errors import InputError, LakehouseError
+from etl_lib.process.errors import InputError, LakehouseError, is_disk_full
 from etl_lib.process.lock import local_folder
-from etl_lib.process.spark_errors import is_disk_full
 from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Scope
 from etl_lib.sources.landing import LandingFile, collected_by, landing_files, read_text, unread, vanished_file

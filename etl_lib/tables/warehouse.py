@@ -25,9 +25,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from etl_lib.process.errors import ConfigError, ConflictError, SchemaError
+from etl_lib.process.errors import ConfigError, ConflictError, SchemaError, is_collision
 from etl_lib.process.lock import local_folder
-from etl_lib.process.spark_errors import is_collision
 from etl_lib.tables.schemas import Table, View
 
 log = structlog.get_logger(__name__)

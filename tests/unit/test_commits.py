@@ -13,8 +13,7 @@ from uuid import uuid4
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.process.errors import ConflictError
-from etl_lib.process.spark_errors import is_collision, is_disk_full
+from etl_lib.process.errors import ConflictError, is_collision, is_disk_full
 from etl_lib.tables import warehouse as warehouse_module
 from etl_lib.tables.schemas import DIM_PRODUCT
 from etl_lib.tables.warehouse import Warehouse

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 from pg8000 import dbapi  # type: ignore[import-untyped]  # ships no types
 from pyspark.sql import DataFrame
 
-from etl_lib.process.spark_errors import is_disk_full
+from etl_lib.process.errors import is_disk_full
 from etl_lib.settings.sink_settings import PostgresSettings
 from etl_lib.sinks.relations import RELATIONS, Relation
 from etl_lib.sinks.sink import PublishRefusedError, SinkError
