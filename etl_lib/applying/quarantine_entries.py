@@ -1,4 +1,4 @@
-"""The entries of the quarantine as a person works with them: found, replayed, discarded."""
+"""The entries of the quarantine as a person works with them: selected, replayed, discarded."""
 
 from __future__ import annotations
 
@@ -78,36 +78,36 @@ def with_full_ids(warehouse: Warehouse, selection: Selection) -> tuple[Selection
     if not given:
         return selection, []
     begins = reduce(or_, (F.col("record_id").startswith(beginning) for beginning in given))
-    found = warehouse.read(QUARANTINE).where(begins).select("record_id", "dataset", "status").collect()
+    rows = warehouse.read(QUARANTINE).where(begins).select("record_id", "dataset", "status").collect()
     problems = []
     for beginning in given:
-        ids = sorted(row["record_id"] for row in found if row["record_id"].startswith(beginning))
+        ids = sorted(row["record_id"] for row in rows if row["record_id"].startswith(beginning))
         if not ids:
             problems.append(f"no entry has an id that begins with {beginning}")
         elif len(ids) > 1:
             problems.append(f"{len(ids)} entries have ids that begin with {beginning}: {_some(ids)}")
     if problems:
         raise ConfigError("; ".join(problems))
-    return replace(selection, record_ids=tuple(sorted({row["record_id"] for row in found}))), found
+    return replace(selection, record_ids=tuple(sorted({row["record_id"] for row in rows}))), rows
 
 
 def _some(ids: Sequence[str], most: int = 5) -> str:
-    return ", ".join([*(found[:16] for found in ids[:most]), *(["..."] if len(ids) > most else [])])
+    return ", ".join([*(record_id[:16] for record_id in ids[:most]), *(["..."] if len(ids) > most else [])])
 
 
 def check_named(entries: Sequence[Row], command: str) -> None:
     """Tell which of the entries that were named are closed; ConfigError for those that cannot be replayed."""
     refused = {row["dataset"]: row["record_id"] for row in entries if row["dataset"] != REPLAYABLE}
     if refused and command == "replay":
-        told = (f"{found[:12]} is of {dataset}: {not_replayable(dataset)}" for dataset, found in refused.items())
-        raise ConfigError("; ".join(told))
+        reasons = (f"{ids[:12]} is of {dataset}: {not_replayable(dataset)}" for dataset, ids in refused.items())
+        raise ConfigError("; ".join(reasons))
     for row in entries:
         if row["status"] != NEW:
             log.warning("the entry is closed already", record_id=row["record_id"], status=row["status"])
 
 
 def replayable(entries: DataFrame) -> DataFrame:
-    """The entries that can be replayed; how many others there are is told."""
+    """The entries that can be replayed; how many others there are is logged."""
     can_be = F.col("dataset") == REPLAYABLE
     for row in entries.where(~can_be).groupBy("dataset").count().collect():
         log.warning("entries are left out", dataset=row[0], entries=row[1], reason=not_replayable(row[0]))

@@ -69,10 +69,12 @@ def finish_interrupted(run: Run) -> None:
     with temporary_settings(run.spark, INTERPRETED):
         if nothing_cut_off(run):
             return
-    found = concurrently(restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse))
-    if found["restores"]:
+    open_ones = concurrently(
+        restores=partial(unfinished_restores, run.warehouse), runs=partial(unfinished, run.warehouse)
+    )
+    if open_ones["restores"]:
         finish_restores(run)
-    for manifest in unfinished(run.warehouse) if found["restores"] else found["runs"]:
+    for manifest in unfinished(run.warehouse) if open_ones["restores"] else open_ones["runs"]:
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
         begun = time.monotonic()
         metrics = Metrics(manifest.run_id)
@@ -127,7 +129,7 @@ def _refuse_if_overtaken(run: Run, manifest: RunManifest, batch: Batch) -> None:
 
 
 def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
-    """The tables that are no longer at the version `before`, told to a person; empty when none has moved."""
+    """The tables that are no longer at the version `before`, in words; empty when none has moved."""
     moved = {name: version for name, version in before.items() if now[name] != version}
     return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
 
@@ -135,7 +137,7 @@ def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
 def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics, *, is_retry: bool = False) -> None:
     """Bring a stage into the tables: orders, members, quarantine; then what is computed from them; then the ledger.
 
-    `is_retry` is said of a stage that was found ready: an earlier try may have come to any step.
+    With `is_retry` the stage was there already: an earlier try may have come to any step.
     """
     warehouse = run.warehouse
     orders = batch.of("orders")
@@ -144,12 +146,12 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
             _refuse_if_overtaken(run, manifest, batch)
         rows_before = rows_at(warehouse, manifest.versions, run.ledger.tables)
     with temporary_settings(run.spark, MERGED_FROM_VALUES if batch.stage.is_held else {}):
-        found = concurrently(
+        results = concurrently(
             orders=partial(_apply_orders, batch),
             rejected=partial(_settle_entries if manifest.is_replay else _quarantine, batch, run.rules),
             **{dataset: partial(_apply_members, batch, dataset, is_retry=is_retry) for dataset in DIMENSIONS},
         )
-    inferred = {dataset: found[dataset] for dataset in DIMENSIONS}
+    inferred = {dataset: results[dataset] for dataset in DIMENSIONS}
     _apply_aggregates(batch)
     with step("ledger"):
         before = manifest.versions
@@ -177,36 +179,36 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
 
 def _apply_orders(batch: Batch) -> None:
     applied = batch.of("orders").applied
-    with step("fact_sales") as told:
-        told["orders"] = applied
+    with step("fact_sales") as counts:
+        counts["orders"] = applied
         apply_fact_sales(batch)
-    with step("dim_order") as told:
-        told["orders"] = applied
+    with step("dim_order") as counts:
+        counts["orders"] = applied
         apply_dim_order(batch)
 
 
 def _quarantine(batch: Batch, rules: RuleBook) -> None:
-    with step("quarantine") as told:
-        told["records"] = sum(counts.outcomes["rejected"] for counts in batch.datasets.values())
+    with step("quarantine") as counts:
+        counts["records"] = sum(dataset.outcomes["rejected"] for dataset in batch.datasets.values())
         apply_quarantine(batch, rules)
 
 
 def _settle_entries(batch: Batch, rules: RuleBook) -> None:
-    with step("entries") as told:
-        told["records"] = batch.of("orders").records
+    with step("entries") as counts:
+        counts["records"] = batch.of("orders").records
         settle_replays(batch, rules)
 
 
 def _apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
     """A dimension; gives how many members it inferred."""
-    with step(DIMENSIONS[dataset].name) as told:
-        told["records"] = batch.of(dataset).applied
-        told["inferred"] = inferred = apply_members(batch, dataset, is_retry=is_retry)
+    with step(DIMENSIONS[dataset].name) as counts:
+        counts["records"] = batch.of(dataset).applied
+        counts["inferred"] = inferred = apply_members(batch, dataset, is_retry=is_retry)
     return inferred
 
 
 def _apply_aggregates(batch: Batch) -> None:
-    with step("daily_sales") as told:
+    with step("daily_sales") as counts:
         dates = touched_dates(batch)
-        told["dates"] = len(dates)
+        counts["dates"] = len(dates)
         apply_daily_sales(batch, dates)
