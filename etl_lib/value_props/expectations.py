@@ -5,7 +5,7 @@ What disappoints is a warning, with its history in dq_results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 
 from etl_lib.tables.ledger import RuleResult
@@ -51,3 +51,8 @@ def week_results(prints: Mapping[date, int], windows: Windows, min_share: float)
 def is_complete(week: date, covered_to: date | None) -> bool:
     """Whether the data covers a week to its Sunday."""
     return covered_to is not None and covered_to >= week + timedelta(days=6)
+
+
+def warnings(results: Sequence[RuleResult]) -> list[str]:
+    """The rules about weeks that are broken, each as a sentence."""
+    return [f"{WEEK_RULES[result.rule]}: {', '.join(result.samples)}" for result in results if result.failed]

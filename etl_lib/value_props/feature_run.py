@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from functools import partial
 
@@ -13,13 +13,14 @@ from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.results import all_rule_results, event_metrics, record_failure
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import AccountingError, QualityGateError
+from etl_lib.reading.datasets import EVENT_DATASETS
+from etl_lib.run.metrics import Counts, FeatureMetrics, WindowMetrics
 from etl_lib.run.run import Run, step
 from etl_lib.settings.arguments import FeatureArguments
 from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks
-from etl_lib.value_props.expectations import WEEK_RULES, week_results
-from etl_lib.value_props.feature_report import feature_metrics, warnings, window_metrics
+from etl_lib.value_props.expectations import is_complete, warnings, week_results
 from etl_lib.value_props.weeks import Windows, target_week, week_of, weeks_between
 
 log = structlog.get_logger(__name__)
@@ -129,7 +130,7 @@ def _check_weeks(batch: Batch, written: Mapping[str, Mapping[str, int]]) -> None
 def _warn(run: Run, batch: Batch, windows: Windows) -> list[RuleResult]:
     """Judge the weeks and tell what disappoints; gives the results of the rules about weeks."""
     results = week_results(batch.of("prints").days, windows, run.settings.min_week_share)
-    of_weeks = warnings(results, WEEK_RULES)
+    of_weeks = warnings(results)
     for warning in of_weeks:
         log.warning(warning)
     run.metrics.tell_input(event_metrics(batch, [*of_weeks, *(ids.message for ids in batch.unlike_ids)]), run.manifest)
@@ -139,3 +140,33 @@ def _warn(run: Run, batch: Batch, windows: Windows) -> list[RuleResult]:
 def _refused(run: Run, batch: Batch, reason: str) -> QualityGateError:
     record_failure(run, batch, reason)
     return QualityGateError(reason)
+
+
+def window_metrics(batch: Batch, windows: Windows, reference: date) -> WindowMetrics:
+    """Which weeks the run is about, and how many pays none of its windows holds."""
+    pays, covered_to = batch.of("pays").days, last_print_day(batch)
+    return WindowMetrics(
+        reference_date=reference.isoformat(),
+        target_week=windows.weeks[-1].isoformat(),
+        target_week_complete=is_complete(windows.weeks[-1], covered_to),
+        target_weeks=[week.isoformat() for week in windows.weeks],
+        window=windows.kind,
+        window_weeks=windows.length,
+        window_first_day=windows.first_day.isoformat(),
+        window_last_day=windows.last_day.isoformat(),
+        pays_before_windows=sum(n for day, n in pays.items() if day < windows.first_day),
+        pays_after_windows=sum(n for day, n in pays.items() if day > windows.last_day),
+    )
+
+
+def feature_metrics(
+    weeks: Mapping[str, Counts], duplicates: Counts, files: Sequence[str], versions: Counts
+) -> FeatureMetrics:
+    """What was written; `duplicates` are the exact ones among the valid records of each dataset."""
+    return FeatureMetrics(
+        rows=sum(week["rows"] for week in weeks.values()),
+        clicked_rows=sum(week["clicked_rows"] for week in weeks.values()),
+        **{f"duplicate_{name}": duplicates[name] for name in EVENT_DATASETS},
+        files=files,
+        versions=versions,
+    )

@@ -18,11 +18,8 @@ from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.run.report import EVENT_MEANINGS, Job, print_plan, print_summary
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.tables.ledger import RuleResult
-from etl_lib.value_props.feature_report import (
-    feature_metrics,
-    warnings,
-    window_metrics,
-)
+from etl_lib.value_props.expectations import warnings
+from etl_lib.value_props.feature_run import feature_metrics, window_metrics
 from etl_lib.value_props.weeks import Windows
 
 JOB = Job("value_props", (), EVENT_MEANINGS)
@@ -173,6 +170,4 @@ def test_just_the_rules_that_a_week_broke_are_warnings() -> None:
         RuleResult("prints", "week_has_prints", "warn", 4, 2, ["2020-11-02", "2020-11-09"]),
         RuleResult("prints", "week_not_thin", "warn", 4, 0, []),
     ]
-    assert warnings(results, {"week_has_prints": "no prints", "week_not_thin": "thin"}) == [
-        "no prints: 2020-11-02, 2020-11-09"
-    ]
+    assert warnings(results) == ["the week has no prints: 2020-11-02, 2020-11-09"]
