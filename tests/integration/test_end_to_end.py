@@ -79,7 +79,7 @@ class World:
             self.job, ["sources.orders=jdbc", *(f"sources.jdbc.{name}" for name in settings), *self.sinks]
         )
 
-    def told(self) -> dict[str, Any]:
+    def statuses(self) -> dict[str, Any]:
         return {name: each["status"] for name, each in self.job.metrics()["publishes"].items()}
 
     def read_parquet(self, name: str) -> pa.Table:
@@ -135,7 +135,7 @@ def test_two_sources_two_sinks_two_runs_a_correction_a_deletion_and_a_crash(worl
     manifest = (world.parquet / "_manifest.json").read_bytes()
     for again in (api, shop):
         assert again.run() == 0
-        assert world.message == {"postgres": "nothing new", "parquet": "nothing new"}
+        assert world.statuses == {"postgres": "nothing new", "parquet": "nothing new"}
     assert world.published.ask("SELECT xmin::text, * FROM {s}.publish_state") == state
     assert (world.parquet / "_manifest.json").read_bytes() == manifest
 
@@ -151,7 +151,7 @@ def test_two_sources_two_sinks_two_runs_a_correction_a_deletion_and_a_crash(worl
     DyingJob(job.spark, job.root).die_at("publish_postgres.staged", "orders", *api.options)
     assert sums(world) == before
     assert shop.run() == 0
-    assert world.message == {"postgres": "complete", "parquet": "complete"}
+    assert world.statuses == {"postgres": "complete", "parquet": "complete"}
     assert sums(world) == {
         "EUR": of_shop["EUR"] + 110 - 3 * Decimal("3.0007"),
         "USD": of_shop["USD"] - 6 * Decimal("2.0007"),
@@ -161,6 +161,6 @@ def test_two_sources_two_sinks_two_runs_a_correction_a_deletion_and_a_crash(worl
     ]
     assert_everywhere_the_same(world)
     assert api.run() == 0
-    assert world.message == {"postgres": "nothing new", "parquet": "nothing new"}
+    assert world.statuses == {"postgres": "nothing new", "parquet": "nothing new"}
     # Each publish was held against the tables, and none differed.
     assert {row["status"] for row in job.read(ETL_PUBLISHES).collect()} == {"complete"}
