@@ -79,7 +79,9 @@ class World:
             self.job, ["sources.orders=jdbc", *(f"sources.jdbc.{name}" for name in settings), *self.sinks]
         )
 
+    @property
     def statuses(self) -> dict[str, Any]:
+        """Of the last run's publishes, by sink."""
         return {name: each["status"] for name, each in self.job.metrics()["publishes"].items()}
 
     def read_parquet(self, name: str) -> pa.Table:
