@@ -71,7 +71,7 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
     batch = count_batch(replace(stage, is_held=size is not None and is_read_once(size)), run.settings, marks)
     for dataset, observation in counted.items():
         counts, count = batch.datasets.setdefault(dataset, DatasetCounts()), _record_count(read[dataset])
-        batch.read[dataset] = records_read([(read[dataset], observation)], count, "records", counts.records)
+        batch.read[dataset] = records_read(read[dataset], observation, count, counts.records)
     return batch
 
 

@@ -48,16 +48,16 @@ def size_read(observations: Iterable[Observation]) -> Size | None:
     return Size(sum(one["rows"] for one in known), sum(one["bytes"] or 0 for one in known))
 
 
-def records_read(read: Sequence[tuple[DataFrame, Observation]], count: Column, name: str, staged_records: int) -> int:
-    """How many records were read, as observed under the `name` of `count`.
+def records_read(records: DataFrame, observation: Observation, count: Column, staged_records: int) -> int:
+    """How many records were read, as observed under the name `records` of `count`.
 
     A task that ran twice is observed twice: when the observed number is not `staged_records`, or nothing was observed,
     the records of the files are counted again.
     """
-    metrics = [observed(observation) for _, observation in read]
-    if all(metrics) and sum(int(one[name]) for one in metrics if one) == staged_records:
+    metrics = observed(observation)
+    if metrics is not None and metrics["records"] == staged_records:
         return staged_records
-    return sum(int(records.select(count).collect()[0][name]) for records, _ in read)
+    return int(records.select(count).collect()[0]["records"])
 
 
 @dataclass(frozen=True)

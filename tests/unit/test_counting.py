@@ -75,7 +75,7 @@ def test_what_is_taken_out_of_the_plan_has_no_metrics_and_is_counted_again(
     with pytest.raises(Exception, match="assertion failed"):  # of Java
         _ = observation.get
     assert observed(observation) is None
-    assert records_read([(records, observation)], counted(), "records", 0) == 0
+    assert records_read(records, observation, counted(), 0) == 0
 
 
 @pytest.mark.usefixtures("adaptive_execution")
@@ -85,48 +85,31 @@ def test_a_branch_with_rows_keeps_its_metrics(spark: SparkSession) -> None:
     assert observed(observation) == {"records": 3}
 
 
-@pytest.mark.usefixtures("adaptive_execution")
-@pytest.mark.parametrize("staged", [3, 2, 0])
-def test_one_part_without_metrics_makes_all_parts_be_counted_again(spark: SparkSession, staged: int) -> None:
-    empty, dropped = ids(spark, 0), Observation("empty")
-    run_in_union(empty.observe(dropped, counted()))
-    filled = ids(spark, 3)
-    read = [(empty, dropped), (filled, observed_alone(filled))]
-    assert records_read(read, counted(), "records", staged) == 3
-
-
 def test_no_metrics_at_all_as_spark_connect_gives_them_are_no_count(spark: SparkSession) -> None:
     nothing = cast("Observation", SimpleNamespace(get={}))
     assert observed(nothing) is None
-    assert records_read([(ids(spark, 3), nothing)], counted(), "records", 0) == 3
+    assert records_read(ids(spark, 3), nothing, counted(), 0) == 3
 
 
 @pytest.mark.parametrize("seen", [pytest.param(2, id="a task ran twice"), pytest.param(0, id="a task was not seen")])
 def test_metrics_that_differ_from_what_was_staged_give_way_to_the_files(spark: SparkSession, seen: int) -> None:
     records = ids(spark, 3)
     tasks = reduce(DataFrame.union, [records] * seen, ids(spark, 0))
-    assert records_read([(records, observed_alone(tasks))], counted(), "records", 3) == 3
+    assert records_read(records, observed_alone(tasks), counted(), 3) == 3
 
 
 @pytest.mark.parametrize("staged", [5, 4])
 def test_records_that_were_lost_on_the_way_to_the_stage_are_still_read(spark: SparkSession, staged: int) -> None:
-    parts = [ids(spark, 3), ids(spark, 2)]
-    read = [(records, observed_alone(records)) for records in parts]
-    assert records_read(read, counted(), "records", staged) == 5
+    records = ids(spark, 5)
+    assert records_read(records, observed_alone(records), counted(), staged) == 5
 
 
 def test_metrics_that_equal_what_was_staged_need_no_query(spark: SparkSession) -> None:
     once = spark.range(1).select(F.raise_error(F.lit("read a second time")).alias("id"))
-    read = [(once, observed_alone(ids(spark, rows))) for rows in (3, 0)]
     count = F.count("id").alias("records")
-    assert records_read(read, count, "records", 3) == 3
+    assert records_read(once, observed_alone(ids(spark, 3)), count, 3) == 3
     with pytest.raises(Exception, match="read a second time"):
-        records_read(read, count, "records", 4)
-
-
-@pytest.mark.usefixtures("spark")
-def test_nothing_read_is_no_record() -> None:
-    assert records_read([], counted(), "records", 0) == 0
+        records_read(once, observed_alone(ids(spark, 3)), count, 4)
 
 
 @pytest.mark.usefixtures("adaptive_execution")
