@@ -19,7 +19,7 @@ from pyspark.sql.types import DataType
 
 from etl_lib.deciding.outcomes import APPLIED, BLANK, FILE, MANIFEST, NO_RECORDS
 from etl_lib.reading.datasets import DATASETS
-from etl_lib.sources.landing import LandingFile
+from etl_lib.sources.landing import FILE_COLUMNS, LandingFile
 from etl_lib.tables.ledger import RunManifest
 from etl_lib.tables.schemas import DIMENSIONS, ETL_EVENTS, ETL_STAGE, Table
 from etl_lib.tables.values_frame import values_frame
@@ -93,9 +93,8 @@ def kept_text() -> Column:
 def file_rows(spark: SparkSession, files: Iterable[LandingFile], dataset: str, run_id: str) -> DataFrame:
     """One row a file that was read, also for a file without any record."""
     values = [(run_id, dataset, FILE, file.path, file.size, file.modified_at) for file in files]
-    columns = "run_id STRING, dataset STRING, outcome STRING, source_file STRING, source_size BIGINT, micros BIGINT"
-    rows = values_frame(spark, values, columns)
-    return stage_columns(rows.withColumn("source_modified_at", F.timestamp_micros("micros")), ETL_STAGE)
+    columns = f"run_id STRING, dataset STRING, outcome STRING, {FILE_COLUMNS}"
+    return stage_columns(values_frame(spark, values, columns), ETL_STAGE)
 
 
 def write_stage(warehouse: Warehouse, manifest: RunManifest, parts: Iterable[DataFrame]) -> Stage:

@@ -149,8 +149,7 @@ def _hidden_file(location: str) -> LandingFile | None:
 
 def _as_rows(spark: SparkSession, files: Sequence[LandingFile]) -> DataFrame:
     values = [(file.path, file.size, file.modified_at) for file in files]
-    rows = values_frame(spark, values, "source_file STRING, source_size BIGINT, micros BIGINT")
-    return rows.select("source_file", "source_size", F.timestamp_micros("micros").alias("source_modified_at"))
+    return values_frame(spark, values, FILE_COLUMNS)
 
 
 def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
