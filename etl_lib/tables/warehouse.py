@@ -210,7 +210,7 @@ class Warehouse:
 
     def rows_added(self, table: Table, before: int, after: int) -> int | None:
         """How many rows more a table has at a version than before; None where no log on this disk says so."""
-        if (folder := self._log_folder(table)) is None:
+        if (folder := self._log_folder(table)) is None or after < before:
             return None
         try:
             return sum(_rows_added(folder / f"{version:020}.json") for version in range(before + 1, after + 1))
