@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from typing import Any, cast
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_IN_UTC: dict[str, Any] = {"timezone": "UTC"} if "timezone" in signature(to_arrow_schema).parameters else {}
+"""Before 4.2 Spark takes UTC without being asked."""
 
 
 def values_frame(spark: SparkSession, values: Iterable[Sequence[Any]], columns: str) -> DataFrame:
@@ -25,7 +28,7 @@ def values_frame(spark: SparkSession, values: Iterable[Sequence[Any]], columns: 
     UTF-8, becomes U+FFFD.
     """
     schema = cast("StructType", StructType.fromDDL(columns)).toNullable()
-    types = to_arrow_schema(schema)
+    types = to_arrow_schema(schema, **_IN_UTC)
     rows = list(values)
     arrays = [pa.array([_of_characters(row[at]) for row in rows], field.type) for at, field in enumerate(types)]
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=types), schema)
