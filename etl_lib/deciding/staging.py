@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -38,8 +38,11 @@ def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile
     }
     surplus = {dataset: surplus_columns(lines, DATASETS[dataset].columns) for dataset, lines in headers.items()}
     read = {dataset: DATASETS[dataset].read(run.spark, some, first, run.settings) for dataset, some in files.items()}
-    marked = not_loaded(run.warehouse, files) if scope.full else files if scope.marks_files else {}
-    marks = [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
+
+    def marks() -> list[DataFrame]:
+        marked = not_loaded(run.warehouse, files) if scope.full else files if scope.marks_files else {}
+        return [file_rows(run.spark, some, dataset, run.run_id) for dataset, some in marked.items()]
+
     batch = stage_records(run, read, scope, marks)
     for dataset, columns in surplus.items():
         counts = batch.of(dataset)
@@ -48,10 +51,12 @@ def stage_batch(run: Run, scope: Scope, files: Mapping[str, Sequence[LandingFile
     return batch
 
 
-def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: Sequence[DataFrame] = ()) -> Batch:
+def stage_records(
+    run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: Callable[[], Sequence[DataFrame]] = tuple
+) -> Batch:
     """Give the records of each dataset their outcome and write them to the stage, counted on the way in and from there.
 
-    `marks` are the files that count as loaded, as rows of etl_stage.
+    `marks` gives the files that count as loaded, as rows of etl_stage.
     """
     counted = {dataset: Observation(dataset) for dataset in read}
 
@@ -61,14 +66,15 @@ def stage_records(run: Run, read: Mapping[str, DataFrame], scope: Scope, marks: 
 
     parts = {dataset: partial(part, dataset, records) for dataset, records in read.items()}
     if any(DATASETS[dataset].stage is ETL_STAGE for dataset in read):
-        made = concurrently(versions=partial(run.warehouse.versions, PUBLISHED_TABLES), **parts)
+        made = concurrently(versions=partial(run.warehouse.versions, PUBLISHED_TABLES), marks=marks, **parts)
         run.manifest = replace(run.manifest, versions=made.pop("versions"))
-        stage = write_stage(run.warehouse, run.manifest, [*marks, *made.values()])
-        marks = ()  # the stage has them
+        stage, marked = write_stage(run.warehouse, run.manifest, [*made.pop("marks"), *made.values()]), ()
     else:
-        stage = replace_events(run.warehouse, run.run_id, concurrently(**parts).values())
+        written = partial(replace_events, run.warehouse, run.run_id, concurrently(**parts).values())
+        done = concurrently(stage=written, marks=marks)
+        stage, marked = done["stage"], done["marks"]
     size = size_read(counted.values())
-    batch = count_batch(replace(stage, is_held=size is not None and is_read_once(size)), run.settings, marks)
+    batch = count_batch(replace(stage, is_held=size is not None and is_read_once(size)), run.settings, marked)
     for dataset, observation in counted.items():
         counts, count = batch.datasets.setdefault(dataset, DatasetCounts()), _record_count(read[dataset])
         batch.read[dataset] = records_read(read[dataset], observation, count, counts.records)
