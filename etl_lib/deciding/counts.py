@@ -13,7 +13,7 @@ from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from etl_lib.deciding.drift import changed_types, lost_fields, undeclared
-from etl_lib.deciding.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, is_point_zero, unlike_ids
+from etl_lib.deciding.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, ids_of, is_point_zero, unlike_ids
 from etl_lib.deciding.outcomes import APPLIED, BLANK, EVENT_OUTCOMES, FILE, HEADER, NO_RECORDS, OUTCOMES, VALID
 from etl_lib.deciding.stage import Stage, missing_members
 from etl_lib.process.concurrently import concurrently
@@ -139,12 +139,13 @@ def count_batch(stage: Stage, settings: Settings, marks: Iterable[DataFrame] = (
     entries = staged_in(stage.table)
     rows = stage.rows.where(F.col("dataset") != "run")
     rows = rows.withColumns({name: F.expr(sql) for name, sql in _COLUMNS[stage.table.name].items()})
-    counted = _collected(
-        tally=_tally(rows, entries),
-        keys=_marked_keys(rows, settings.samples),
-        conflicts=_first_in_conflict(rows, settings.samples),
-        files=_files_read(reduce(partial(DataFrame.unionByName, allowMissingColumns=True), marks, rows)),
-    )
+    files = _files_read(reduce(partial(DataFrame.unionByName, allowMissingColumns=True), marks, rows))
+    parts = {"tally": _tally(rows, entries), "files": files}
+    marked = {"keys": _marked_keys(rows, settings.samples), "conflicts": _first_in_conflict(rows, settings.samples)}
+    # Of few rows all is asked in one query; of many the keys only where there are any.
+    counted = _collected(**parts, **(marked if stage.is_held else {}))
+    is_marked = any(row["broken_rules"] or row["is_conflict"] for row in counted["tally"])
+    counted |= {} if stage.is_held else _collected(**marked) if is_marked else {"keys": [], "conflicts": []}
     datasets: dict[str, DatasetCounts] = {}
     for row in counted["tally"]:
         datasets.setdefault(row["dataset"], DatasetCounts()).add(row, entries)
@@ -185,7 +186,7 @@ def _tally(rows: DataFrame, entries: Sequence[Dataset]) -> DataFrame:
             F.count("*").alias("records"),
             F.sum("lines").alias("lines"),
             *given,
-            *chain.from_iterable(count_ids(name, _ids(name, entries)) for name in SHARED_IDS),
+            *chain.from_iterable(count_ids(name, entries) for name in SHARED_IDS),
         )
     )
 
@@ -193,15 +194,6 @@ def _tally(rows: DataFrame, entries: Sequence[Dataset]) -> DataFrame:
 def _members_of(entries: Iterable[Dataset]) -> dict[str, str]:
     """The members that an accepted record of one of the datasets may lack, with SQL for their values."""
     return {name: value for entry in entries for name, value in entry.values.items()}
-
-
-def _ids(name: str, entries: Iterable[Dataset]) -> Column:
-    """The array of the ids of one name in a staged record; NULL where its dataset has none."""
-    ids = F.lit(None).cast("array<string>")
-    for entry in entries:
-        if name in entry.ids:
-            ids = F.when(F.col("dataset") == entry.name, F.expr(entry.ids[name].ids)).otherwise(ids)
-    return ids
 
 
 def _collected(**parts: DataFrame) -> dict[str, list[Row]]:
@@ -259,7 +251,7 @@ def _unlike_ids(stage: Stage, datasets: Mapping[str, DatasetCounts], samples: in
         if any(count.with_point for count in here.values()):
             having = [entry for entry in entries if name in entry.ids]
             counts = {entry.name: here.get(entry.name) or _ids_before(stage, entry, name) for entry in having}
-            unlike += unlike_ids(name, counts, settled, _ids(name, entries), samples)
+            unlike += unlike_ids(name, counts, settled, ids_of(name, entries), samples)
     return unlike
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.reading.datasets import Dataset
 from etl_lib.tables.counting import sample
 
 _POINT_ZERO = "^[+-]?[0-9]+[.]0+$"
@@ -71,14 +72,32 @@ def is_point_zero(text: Column) -> Column:
     return text.endswith("0") & text.rlike(_POINT_ZERO)
 
 
-def count_ids(name: str, ids: Column) -> list[Column]:
-    """Two aggregates, `<name>_given` and `<name>_with_point`: the records with an id in the array `ids`, and those
-    with one that is a number with .0.
+def count_ids(name: str, entries: Iterable[Dataset]) -> list[Column]:
+    """Two aggregates, `<name>_given` and `<name>_with_point`: the records with an id of this name, and those with one
+    that is a number with .0.
     """
-    return [
-        F.count_if(F.exists(ids, lambda text: text.isNotNull())).alias(f"{name}_given"),
-        F.count_if(F.exists(ids, is_point_zero)).alias(f"{name}_with_point"),
-    ]
+
+    def records(is_so: Callable[[Column], Column]) -> Column:
+        having = F.lit(False)
+        for entry in entries:
+            if name in entry.ids:
+                ids = F.expr(entry.ids[name].ids)
+                of_record = F.exists(ids, is_so) if entry.ids[name].is_array else is_so(ids)
+                having = F.when(F.col("dataset") == entry.name, of_record).otherwise(having)
+        return F.count_if(having)
+
+    return [records(Column.isNotNull).alias(f"{name}_given"), records(is_point_zero).alias(f"{name}_with_point")]
+
+
+def ids_of(name: str, entries: Iterable[Dataset]) -> Column:
+    """The array of the ids of one name in a staged record; NULL where its dataset has none."""
+    ids = F.lit(None).cast("array<string>")
+    for entry in entries:
+        if name in entry.ids:
+            one = F.expr(entry.ids[name].ids)
+            of_record = one if entry.ids[name].is_array else F.array(one)
+            ids = F.when(F.col("dataset") == entry.name, of_record).otherwise(ids)
+    return ids
 
 
 def others_without(counts: Mapping[str, IdCount]) -> dict[str, list[str]]:

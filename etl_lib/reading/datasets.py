@@ -41,12 +41,13 @@ Parse = Callable[[DataFrame, Settings], DataFrame]
 
 @dataclass(frozen=True)
 class StagedId:
-    """An id that records have: `ids` is SQL for the array of them in a staged record, `table` where those of the
-    records before are; None where each run reads all records.
+    """An id that records have: `ids` is SQL for it in a staged record, or for the array of them (`is_array`), `table`
+    where those of the records before are; None where each run reads all records.
     """
 
     ids: str
     table: Table | None = None
+    is_array: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def _views(name: str) -> Dataset:
         stage=ETL_EVENTS,
         shape=VIEW_SHAPE,
         values={"event_data.position": "position"},
-        ids={"user_id": StagedId("array(user_id)")},
+        ids={"user_id": StagedId("user_id")},
     )
 
 
@@ -117,8 +118,8 @@ _ENTRIES = (
             "items.price": "get(array_compact(orders.lines.unit_price), 0)",
         },
         ids={
-            "user_id": StagedId("array(orders.user_id)", DIM_ORDER),
-            "sku": StagedId("orders.lines.sku", FACT_SALES),
+            "user_id": StagedId("orders.user_id", DIM_ORDER),
+            "sku": StagedId("orders.lines.sku", FACT_SALES, is_array=True),
         },
     ),
     Dataset(
@@ -129,7 +130,7 @@ _ENTRIES = (
         table=DIM_USER,
         is_limited=False,
         columns=USER_COLUMNS,
-        ids={"user_id": StagedId("array(users.user_id)", DIM_USER)},
+        ids={"user_id": StagedId("users.user_id", DIM_USER)},
         named_by="array(user_id)",
         member_rule="user_known",
     ),
@@ -141,7 +142,7 @@ _ENTRIES = (
         table=DIM_PRODUCT,
         is_limited=False,
         columns=PRODUCT_COLUMNS,
-        ids={"sku": StagedId("array(products.sku)", DIM_PRODUCT)},
+        ids={"sku": StagedId("products.sku", DIM_PRODUCT)},
         named_by="lines.sku",
         member_rule="sku_known",
     ),
@@ -154,7 +155,7 @@ _ENTRIES = (
         structural=_CSV_RULES,
         stage=ETL_EVENTS,
         columns=PAY_COLUMNS,
-        ids={"user_id": StagedId("array(user_id)")},
+        ids={"user_id": StagedId("user_id")},
     ),
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -10,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds, count_ids, is_point_zero, others_without, unlike_ids
+from etl_lib.reading.datasets import DATASETS, StagedId
 from tests.frames import frame
 
 NONE = IdCount(0, 0)
@@ -76,9 +78,16 @@ def test_a_number_with_point_zero_is_told_from_all_that_looks_like_it(spark: Spa
 
 def test_records_are_counted_once_and_those_without_an_id_not_at_all(spark: SparkSession) -> None:
     skus = [["1.0", "2.0", "3"], ["4"], ["5", None], [], [None], None]
-    rows = frame(spark, "skus ARRAY<STRING>", *([each] for each in skus))
-    counted = rows.agg(*count_ids("sku", F.col("skus"))).collect()[0]
-    assert counted.asDict() == {"sku_given": 3, "sku_with_point": 1}
+    alone = ["6.0", "7", None]
+    rows = [("orders", each, "8.0") for each in skus] + [("products", ["9.0"], each) for each in alone]
+    entries = [
+        replace(DATASETS["orders"], ids={"sku": StagedId("skus", is_array=True)}),
+        replace(DATASETS["products"], ids={"sku": StagedId("sku")}),
+    ]
+    staged = frame(spark, "dataset STRING, skus ARRAY<STRING>, sku STRING", *rows)
+    counted = staged.agg(*count_ids("sku", entries), *count_ids("user_id", entries)).collect()[0]
+    nobody = {"user_id_given": 0, "user_id_with_point": 0}
+    assert counted.asDict() == {"sku_given": 3 + 2, "sku_with_point": 1 + 1, **nobody}
 
 
 def test_samples_are_of_the_datasets_that_are_unlike_and_of_the_ids_that_make_them_so(spark: SparkSession) -> None:
