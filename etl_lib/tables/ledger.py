@@ -259,9 +259,8 @@ def loaded_files(warehouse: Warehouse) -> DataFrame:
 
 def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:
     """The (dataset, path, size, microseconds of modified_at) that the ledger has of some datasets."""
-    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(F.explode("files").alias("file"))
-    file = done.where(F.col("file.dataset").isin(list(datasets))).select("file.*")
-    rows = file.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
+    loaded = loaded_files(warehouse).where(F.col("dataset").isin(list(datasets)))
+    rows = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
     return {(row[0], row[1], row[2], row[3]) for row in rows}
 
 
