@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
+from etl_lib.sources.landing import LandingFile, collected_by
 from etl_lib.tables.schemas import Table
 
 
@@ -38,3 +39,8 @@ def assert_same(actual: DataFrame, expected: DataFrame) -> None:
     assert_schema_equality(actual.schema, expected.schema, ignore_nullable=True)
     found, wanted = (sorted(rows.collect(), key=repr) for rows in (actual, expected))
     assert_basic_rows_equality(found, wanted)
+
+
+def collected(files: DataFrame) -> list[LandingFile]:
+    """Listed files as values, in the order of their paths."""
+    return collected_by(files, F.lit("")).get("", [])

@@ -163,11 +163,6 @@ def unread(files: DataFrame, loaded: DataFrame) -> DataFrame:
     return files.join(versions, versions.columns, "left_anti")
 
 
-def collected(files: DataFrame) -> list[LandingFile]:
-    """The files as values, in the order of their paths."""
-    return collected_by(files, F.lit("")).get("", [])
-
-
 def collected_by(files: DataFrame, group: Column) -> dict[str, list[LandingFile]]:
     """The files as values by their groups, each list in the order of the paths."""
     groups: dict[str, list[LandingFile]] = {}

@@ -15,8 +15,8 @@ from etl_lib.reading.csv_files import CsvRecord, Header, read_csv_records, read_
 from etl_lib.reading.first_line import FirstLine, first_lines
 from etl_lib.reading.whole_files import RECORD_COLUMNS
 from etl_lib.settings.rules import STRUCTURAL
-from etl_lib.sources.landing import LandingFile, collected, landing_files
-from tests.frames import assert_same, frame
+from etl_lib.sources.landing import LandingFile, landing_files
+from tests.frames import assert_same, collected, frame
 
 COLUMNS = ("sku", "name", "price")
 MALFORMED, WRONG_COUNT = "malformed_csv", "wrong_column_count"

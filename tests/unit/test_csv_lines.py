@@ -18,8 +18,8 @@ from etl_lib.reading.csv_files import Header, surplus_columns
 from etl_lib.reading.csv_lines import HeaderGroup, by_name, header_groups, read_csv_lines
 from etl_lib.reading.first_line import first_lines
 from etl_lib.reading.whole_files import RECORD_COLUMNS
-from etl_lib.sources.landing import LandingFile, collected, landing_files
-from tests.frames import assert_same, frame
+from etl_lib.sources.landing import LandingFile, landing_files
+from tests.frames import assert_same, collected, frame
 
 COLUMNS = ("a", "b", "c")
 MALFORMED, WRONG_COUNT = "malformed_csv", "wrong_column_count"

@@ -12,8 +12,9 @@ from pyspark.sql import SparkSession
 
 from etl_lib.run.run import Run
 from etl_lib.sources import new_files
-from etl_lib.sources.landing import LandingFile, collected, landing_files
+from etl_lib.sources.landing import LandingFile, landing_files
 from etl_lib.sources.new_files import Files, damaged_files, stage_readable
+from tests.frames import collected
 
 DENIED = (
     "java.io.FileNotFoundException: /landing/a.json (Permission denied)",

@@ -15,8 +15,8 @@ from etl_lib.reading.first_line import first_lines
 from etl_lib.reading.json_files import read_json_records, split_array
 from etl_lib.reading.whole_files import RECORD_COLUMNS
 from etl_lib.settings.config import Layout
-from etl_lib.sources.landing import LandingFile, collected, landing_files
-from tests.frames import assert_same, frame
+from etl_lib.sources.landing import LandingFile, landing_files
+from tests.frames import assert_same, collected, frame
 
 BROKEN, ONE = "broken_array", "one_object"
 DIGITS = "9" * 5000

@@ -15,8 +15,8 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.reading import first_line
 from etl_lib.reading.first_line import FEW, FirstLine, first_lines
 from etl_lib.reading.texts import is_blank
-from etl_lib.sources.landing import LandingFile, collected, file_columns, landing_files, read_text, unread
-from tests.frames import assert_same, frame
+from etl_lib.sources.landing import LandingFile, file_columns, landing_files, read_text, unread
+from tests.frames import assert_same, collected, frame
 
 FILES = "source_file STRING, source_size BIGINT, source_modified_at TIMESTAMP"
 
