@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.deciding.counts import Batch, missing_counts
 from etl_lib.deciding.results import MOVED_TABLES, order_metrics
-from etl_lib.run.metrics import OrderChanges
+from etl_lib.run.metric_parts import OrderChanges
 from etl_lib.run.run import Run
 from etl_lib.tables.ledger import PLANNED, RunEntry, write_run
 from etl_lib.tables.merge import dates_literal

@@ -25,10 +25,10 @@ from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import ConflictError, PlanError
 from etl_lib.process.session import temporary_settings
 from etl_lib.process.tuning import INTERPRETED, MERGED_FROM_VALUES
-from etl_lib.run.metrics import Metrics, table_metrics
-from etl_lib.run.report import write_metrics
+from etl_lib.run.metrics import Metrics, metrics_of, table_metrics
 from etl_lib.run.restore import finish_restores, unfinished_restores
-from etl_lib.run.run import Run, step
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.settings.rules import RuleBook
 from etl_lib.tables.ledger import (
     APPLYING,
@@ -77,7 +77,7 @@ def finish_interrupted(run: Run) -> None:
     for manifest in unfinished(run.warehouse) if open_ones["restores"] else open_ones["runs"]:
         log.warning("finishing an interrupted run", interrupted_run_id=manifest.run_id, started_at=manifest.started_at)
         begun = time.monotonic()
-        metrics = Metrics(manifest.run_id)
+        metrics = metrics_of(manifest)
         batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
         if (problem := quality_problem(run, batch, manifest)) is not None:
             # It was cut off at the gate: it stays closed, and the files are read again by a later run.
@@ -87,7 +87,7 @@ def finish_interrupted(run: Run) -> None:
             continue
         apply_batch(run, manifest, batch, metrics, is_retry=True)
         metrics.duration_s = round(time.monotonic() - begun, 3)
-        write_metrics(run.settings.output, metrics)
+        run.tell(metrics)
         run.metrics.finished_runs.append(manifest.run_id)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,10 +13,14 @@ import structlog
 
 from etl_lib.process.errors import LakehouseError
 from etl_lib.process.streams import configure_logs
+from etl_lib.run import run
+from etl_lib.run.job import Job
+from etl_lib.run.run import Run, Surroundings
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.settings.strict_model import load_settings
+from etl_lib.telling.ways import tell, ways_on
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +48,22 @@ def exit_code(command: Command, argv: Sequence[str] | None = None) -> int:
 def run_process(command: Command) -> NoReturn:
     """Carry out this process's own command line, and end it with the exit code."""
     sys.exit(exit_code(command))
+
+
+def nothing_to_check() -> None:
+    """What a command checks before Spark that reads nothing from outside."""
+
+
+def open_run(
+    job: Job,
+    settings: Settings,
+    arguments: Arguments,
+    rules: RuleBook,
+    check: Callable[[], None] = nothing_to_check,
+) -> AbstractContextManager[Run]:
+    """A run, told at its end in every way that is on."""
+    ways = ways_on(job, settings, arguments)
+    return run.open_run(job, settings, arguments, rules, Surroundings(check=check, tell=partial(tell, ways)))
 
 
 def read_configuration(arguments: Arguments) -> tuple[Settings, RuleBook]:

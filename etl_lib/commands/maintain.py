@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from etl_lib.commands.frame import read_configuration
-from etl_lib.run.metrics import UpkeepMetrics
-from etl_lib.run.report import Job
+from etl_lib.commands.frame import open_run, read_configuration
+from etl_lib.run.job import Job
+from etl_lib.run.metric_parts import UpkeepMetrics
 from etl_lib.run.restore import MAINTAIN, finish_restores, plan_restore, restore, restore_metrics
-from etl_lib.run.run import Run, open_run
+from etl_lib.run.run import Run
 from etl_lib.settings.arguments import MaintainArguments, parse_maintain_arguments
 from etl_lib.tables.ledger import DONE, PLANNED
 from etl_lib.tables.schemas import Table

@@ -7,15 +7,16 @@ from functools import partial
 
 from etl_lib.applying.plan import record_plan
 from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
-from etl_lib.commands.frame import read_configuration
+from etl_lib.commands.frame import open_run, read_configuration
 from etl_lib.deciding.gates import pass_gates
 from etl_lib.deciding.results import nothing_new
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.session import temporary_settings
 from etl_lib.process.tuning import INTERPRETED, settings_to_apply, settings_to_stage
 from etl_lib.reading.datasets import ORDER_DATASETS
-from etl_lib.run.report import MEANINGS, Job
-from etl_lib.run.run import Run, open_run, step
+from etl_lib.run.job import MEANINGS, Job
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.settings.arguments import Scope, parse_order_arguments
 from etl_lib.sinks.publishing import open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
@@ -33,8 +34,8 @@ def load_orders(argv: Sequence[str]) -> None:
     settings.check_orders_given()
     is_reading = arguments.apply_run_id is None
     inputs = ORDER_DATASETS if is_reading else ()
-    check_before_spark(settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
-    with open_run(JOB, settings, arguments, rules, arguments.apply_run_id) as run:
+    check = partial(check_before_spark, settings, inputs=inputs, is_pulling=is_reading, sinks=settings.sinks)
+    with open_run(JOB, settings, arguments, rules, check) as run:
         sinks = open_sinks(settings, settings.sinks)
         if arguments.apply_run_id:
             apply_plan(run, arguments.apply_run_id)

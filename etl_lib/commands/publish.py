@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from etl_lib.commands.frame import read_configuration
-from etl_lib.run.report import Job
-from etl_lib.run.run import open_run
+from etl_lib.commands.frame import open_run, read_configuration
+from etl_lib.run.job import Job
 from etl_lib.settings.arguments import parse_publish_arguments
 from etl_lib.sinks.publishing import chosen_sinks, open_sinks, publish_tables
 from etl_lib.sources.before_spark import check_before_spark
@@ -20,7 +20,7 @@ def publish(argv: Sequence[str]) -> None:
     arguments = parse_publish_arguments(argv)
     settings, rules = read_configuration(arguments)
     sinks = chosen_sinks(settings, arguments.sinks)
-    check_before_spark(settings, sinks=sinks)
-    with open_run(JOB, settings, arguments, rules) as run:
+    check = partial(check_before_spark, settings, sinks=sinks)
+    with open_run(JOB, settings, arguments, rules, check) as run:
         publish_tables(run, open_sinks(settings, sinks), is_full=arguments.full)
         run.metrics.status = DONE

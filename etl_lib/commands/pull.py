@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
-from etl_lib.commands.frame import read_configuration
+from etl_lib.commands.frame import open_run, read_configuration
 from etl_lib.process.errors import ConfigError
-from etl_lib.run.report import Job
-from etl_lib.run.run import open_run
+from etl_lib.run.job import Job
 from etl_lib.settings.arguments import parse_pull_arguments
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.pulling import pull_sources
@@ -22,7 +22,7 @@ def pull(argv: Sequence[str]) -> None:
     settings, rules = read_configuration(arguments)
     if not settings.sources.pulled:
         raise ConfigError("sources.orders: files are there already; to pull, name api or jdbc")
-    check_before_spark(settings, is_pulling=True)
-    with open_run(JOB, settings, arguments, rules) as run:
+    check = partial(check_before_spark, settings, is_pulling=True)
+    with open_run(JOB, settings, arguments, rules, check) as run:
         pull_sources(run)
         run.metrics.status = DONE

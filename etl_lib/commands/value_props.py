@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from etl_lib.commands.frame import read_configuration
+from etl_lib.commands.frame import open_run, read_configuration
 from etl_lib.deciding.gates import pass_gates
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.errors import ConfigError
 from etl_lib.reading.datasets import EVENT_DATASETS
-from etl_lib.run.report import EVENT_MEANINGS, Job
+from etl_lib.run.job import EVENT_MEANINGS, Job
 from etl_lib.run.restore import finish_restores
-from etl_lib.run.run import open_run, step
+from etl_lib.run.steps import step
 from etl_lib.settings.arguments import Scope, parse_feature_arguments
 from etl_lib.sources.before_spark import check_before_spark
 from etl_lib.sources.new_files import files_to_read, stage_readable
@@ -29,8 +29,8 @@ def compute_features(argv: Sequence[str]) -> None:
     settings, rules = read_configuration(arguments)
     for dataset in EVENT_DATASETS:
         settings.input.location(dataset)
-    check_before_spark(settings, inputs=EVENT_DATASETS)
-    with open_run(JOB, settings, arguments, rules) as run:
+    check = partial(check_before_spark, settings, inputs=EVENT_DATASETS)
+    with open_run(JOB, settings, arguments, rules, check) as run:
         if run.ledger.has_open:
             finish_restores(run)
         with step("files") as counts:

@@ -8,7 +8,7 @@ from etl_lib.deciding.counts import Batch
 from etl_lib.deciding.results import drift_of, record_failure
 from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.reading.datasets import DATASETS
-from etl_lib.run.report import drift_sentences
+from etl_lib.run.job import drift_sentences
 from etl_lib.run.run import Run
 from etl_lib.tables.ledger import RunManifest
 

@@ -10,7 +10,7 @@ from etl_lib.deciding.ids_alike import SHARED_IDS
 from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.deciding.stage import Stage
 from etl_lib.reading.datasets import DATASETS, EVENT_DATASETS
-from etl_lib.run.metrics import Counts, DatasetMetrics, Drift, EventMetrics, OrderMetrics
+from etl_lib.run.metric_parts import Counts, DatasetMetrics, Drift, EventMetrics, OrderMetrics
 from etl_lib.run.run import Run
 from etl_lib.tables.ledger import DONE, FAILED, RuleResult, RunEntry, rows_at, write_run
 from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, DIMENSIONS, ETL_EVENTS, FACT_SALES

@@ -7,6 +7,7 @@ that was cut off is finished from there before anything else is read or written.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -14,8 +15,10 @@ from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import RestoreError, is_missing_version
-from etl_lib.run.metrics import Metrics, Restore, UndoMetrics, UpkeepMetrics, restore_from
-from etl_lib.run.run import Run, step
+from etl_lib.run.metric_parts import Restore, UndoMetrics, UpkeepMetrics
+from etl_lib.run.metrics import Metrics, metrics_of, restore_from
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, RunManifest, write_run
 from etl_lib.tables.merge import merge
 from etl_lib.tables.open_runs import unfinished
@@ -101,7 +104,7 @@ def _carry_out(run: Run, manifest: RunManifest, planned: Restore, before: Mappin
         _mark_undone(warehouse, planned.undone_runs, f"undone by {manifest.run_id}")
     with step("ledger"):
         after = warehouse.versions(_TABLES[name] for name in planned.versions)
-        metrics = Metrics(manifest.run_id, DONE, UpkeepMetrics("restore"), restore=planned)
+        metrics = replace(metrics_of(manifest), status=DONE, upkeep=UpkeepMetrics("restore"), restore=planned)
         write_run(warehouse, RunEntry(manifest, DONE, metrics, before, after), again=True)
 
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any
 
 import structlog
 from pyspark.sql import SparkSession
@@ -21,22 +19,19 @@ from etl_lib import RELEASE
 from etl_lib.process.errors import (
     DiskFullError,
     LakehouseError,
-    PlanError,
     SchemaError,
-    WarehouseBusyError,
     is_disk_full,
 )
-from etl_lib.process.faults import reach
 from etl_lib.process.lock import local_folder, warehouse_lock
-from etl_lib.process.redaction import redacted
 from etl_lib.process.session import open_session, temporary_settings
 from etl_lib.process.tuning import INTERPRETED
-from etl_lib.run.metrics import Metrics
-from etl_lib.run.report import Job, print_json, print_plan, print_summary, write_metrics
+from etl_lib.run.job import Job
+from etl_lib.run.metrics import Metrics, metrics_of
+from etl_lib.run.steps import Watcher, step, step_log
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import DONE, FAILED, PLANNED, Ledger, RunManifest, read_ledger
+from etl_lib.tables.ledger import Ledger, RunManifest, read_ledger
 from etl_lib.tables.schemas import ETL_RUNS, VIEWS, Table
 from etl_lib.tables.warehouse import Warehouse, differences
 
@@ -55,6 +50,8 @@ class Run:
     manifest: RunManifest
     ledger: Ledger
     """What the ledger said at the start."""
+    tell: Callable[[Metrics], None]
+    """Tells a run; this one is told at its end."""
     metrics: Metrics = field(default_factory=Metrics)
 
     @property
@@ -63,76 +60,71 @@ class Run:
         return self.manifest.run_id
 
 
-@contextmanager
-def step(name: str) -> Iterator[dict[str, Any]]:
-    """Time a step, and log its end with what it puts into the dictionary; a number that is not 0 also with its rate.
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a command gives to its run."""
 
-    Before and after it are the fault points `<name>.before` and `<name>.after`.
-    """
-    started = time.monotonic()
-    counts: dict[str, Any] = {}
-    reach(f"{name}.before")
-    yield counts
-    reach(f"{name}.after")
-    seconds = time.monotonic() - started
-    rates = {f"{unit}_per_s": round(n / max(seconds, 1e-3)) for unit, n in counts.items() if isinstance(n, int) and n}
-    log.info(name, **counts, **rates, seconds=round(seconds, 1))
+    check: Callable[[], None]
+    """Raises LakehouseError for what can be refused before Spark is there."""
+    tell: Callable[[Metrics], None]
+    watcher: Watcher | None = None
 
 
 @contextmanager
 def open_run(
-    job: Job, settings: Settings, arguments: Arguments, rules: RuleBook, run_id: str | None = None
+    job: Job,
+    settings: Settings,
+    arguments: Arguments,
+    rules: RuleBook,
+    surroundings: Surroundings,
 ) -> Iterator[Run]:
-    """Open the session, take the warehouse, make its tables; at the end, good or bad, write the metrics.
+    """Check what needs no Spark, open the session, take the warehouse, make its tables; at the end, good or bad, tell.
 
-    `run_id` is that of a plan to apply; any other run gets a new one.
-    The metrics of a failed run say what failed. An error is passed on to the caller.
+    The run has the id of the plan that it applies, or else a new one. The metrics of a failed run say what failed. An
+    error is passed on to the caller.
     """
     started = datetime.now(UTC)
     begun = time.monotonic()
     manifest = RunManifest(
-        run_id=run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
+        run_id=arguments.applied_run_id or f"{started:%Y%m%dT%H%M%S}Z-{token_hex(3)}",
         job=job.name,
         arguments=arguments.given,
         started_at=started.isoformat(timespec="milliseconds"),
         is_plan=arguments.plan,
     )
-    metrics = Metrics(manifest.run_id, FAILED)
-    refused = False
     structlog.contextvars.bind_contextvars(run_id=manifest.run_id)
-    try:
-        with warehouse_lock(settings.warehouse, manifest.run_id, manifest.started_at, settings.lock_timeout_s):
-            with step("session"):
-                spark = open_session(settings.spark)
-            warehouse = Warehouse(spark, settings.warehouse)
-            with step("tables"), temporary_settings(spark, INTERPRETED):
-                ledger = open_tables(warehouse, job.tables)
-            try:
-                yield Run(settings, arguments, rules, spark, warehouse, manifest, ledger, metrics)
-            finally:
-                metrics.commit_retries = warehouse.collisions.total()
-            if metrics.status == PLANNED and not arguments.as_json:
-                print_plan(job, metrics, sys.stdout)
-    except LakehouseError as error:
-        metrics.message = redacted(str(error))
-        # A run that was refused has no metrics of its own: those of the run that holds, or of the plan, stay.
-        refused = isinstance(error, WarehouseBusyError | PlanError)
-        raise
-    except Exception as error:
-        metrics.message = redacted(f"{type(error).__name__}: {error}")
-        if is_disk_full(error):
-            metrics.message = full_disk_message(settings)
-            raise DiskFullError(metrics.message) from error
-        raise
-    finally:
-        metrics.duration_s = round(time.monotonic() - begun, 3)
-        if not refused:
-            _keep(settings.output, metrics)
-        if arguments.as_json:
-            print_json(metrics, sys.stdout)
-        elif metrics.status == DONE:
-            print_summary(job, metrics, settings, sys.stdout)
-        structlog.contextvars.unbind_contextvars("run_id")
+    with step_log(surroundings.watcher) as steps:
+        metrics = metrics_of(manifest)
+        metrics.steps, metrics.is_refused = steps.steps, True
+        try:
+            surroundings.check()
+            with warehouse_lock(settings.warehouse, manifest.run_id, manifest.started_at, settings.lock_timeout_s):
+                metrics.is_refused = False
+                with step("session"):
+                    spark = open_session(settings.spark)
+                warehouse = Warehouse(spark, settings.warehouse)
+                with step("tables"), temporary_settings(spark, INTERPRETED):
+                    ledger = open_tables(warehouse, job.tables)
+                try:
+                    yield Run(
+                        settings, arguments, rules, spark, warehouse, manifest, ledger, surroundings.tell, metrics
+                    )
+                finally:
+                    metrics.commit_retries = warehouse.collisions.total()
+        except LakehouseError as error:
+            metrics.fail(error, str(error))
+            raise
+        except Exception as error:
+            if is_disk_full(error):
+                full = DiskFullError(full_disk_message(settings))
+                metrics.fail(full, str(full))
+                raise full from error
+            metrics.fail(error, f"{type(error).__name__}: {error}")
+            raise
+        finally:
+            metrics.duration_s = round(time.monotonic() - begun, 3)
+            surroundings.tell(metrics)
+            structlog.contextvars.unbind_contextvars("run_id")
 
 
 def open_tables(warehouse: Warehouse, tables: Sequence[Table]) -> Ledger:
@@ -166,14 +158,6 @@ def _of_another_release(warehouse: Warehouse, writer: str) -> SchemaError:
         f"{warehouse.location} was written by {writer}, and this is release {RELEASE}: work on it with that one, or "
         "set warehouse to a new place and load the landing files into that"
     )
-
-
-def _keep(output: str, metrics: Metrics) -> None:
-    """Write the metrics; when they cannot be written, that is logged, and what the run did stays."""
-    try:
-        write_metrics(output, metrics)
-    except (OSError, ValueError) as error:
-        log.error("the metrics could not be written", output=output, reason=str(error))  # noqa: TRY400 - one line says it
 
 
 def full_disk_message(settings: Settings) -> str:

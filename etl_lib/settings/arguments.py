@@ -28,6 +28,11 @@ class Arguments:
     as_json: bool
     given: tuple[str, ...]
 
+    @property
+    def applied_run_id(self) -> str | None:
+        """The run that is to be applied from its stage; None for every other job and run."""
+        return None
+
 
 @dataclass(frozen=True)
 class Window:
@@ -59,6 +64,11 @@ class OrderArguments(Arguments):
 
     scope: Scope
     apply_run_id: str | None
+
+    @property
+    def applied_run_id(self) -> str | None:
+        """That of `--apply`."""
+        return self.apply_run_id
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import reveal
-from etl_lib.run.metrics import ChangeMetrics, PublishMetrics
-from etl_lib.run.run import Run, step
+from etl_lib.run.metric_parts import ChangeMetrics, PublishMetrics
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.settings.config import Settings
 from etl_lib.settings.sink_settings import SinkName, SinkSettings
 from etl_lib.sinks.differences import changes_between, everything

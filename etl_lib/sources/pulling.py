@@ -9,8 +9,9 @@ from typing import Any
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from etl_lib.run.metrics import PullMetrics
-from etl_lib.run.run import Run, step
+from etl_lib.run.metric_parts import PullMetrics
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.sources.api.source import address, pull_orders
 from etl_lib.sources.jdbc import checkpoint_of, checkpoint_text, land_changes

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -12,10 +11,10 @@ from pyspark.sql import functions as F
 
 from etl_lib.process.errors import ConfigError, InvariantError, LakehouseError, UnfinishedError
 from etl_lib.process.session import temporary_settings
-from etl_lib.run.metrics import CheckMetrics
-from etl_lib.run.report import print_check
+from etl_lib.run.metric_parts import CheckMetrics
 from etl_lib.run.restore import cut_off_runs
-from etl_lib.run.run import Run, step
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.settings.quarantine_arguments import DISCARDED, REPLAYED
 from etl_lib.tables.ledger import DONE, FAILED, UNDONE, RunEntry, consistent_versions, write_run
 from etl_lib.tables.schemas import (
@@ -29,7 +28,7 @@ from etl_lib.tables.schemas import (
     Table,
 )
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import MEANINGS, SUBJECTS, find_violations
+from etl_lib.upkeep.invariants import SUBJECTS, find_violations
 
 log = structlog.get_logger(__name__)
 
@@ -157,14 +156,12 @@ def check(run: Run, tables: Sequence[Table]) -> None:
     with step("check") as counts:
         violations = find_violations(run.warehouse, subjects, run.settings.samples)
         counts["invariants"] = len(asked)
-    run.metrics.upkeep.check = checked = CheckMetrics(
+    run.metrics.upkeep.check = CheckMetrics(
         invariants={one.name: violations[one.name].rows if one.name in violations else 0 for one in asked},
         samples={name: broken.keys for name, broken in violations.items()},
         not_checked=[one.name for subject in SUBJECTS if subject not in subjects for one in subject.invariants],
     )
     if violations:
-        if not run.arguments.as_json:
-            print_check(checked, MEANINGS, sys.stdout)
         listed = "\n  ".join(
             f"{one.name}: {violations[one.name].rows} ({one.says}), e.g. {', '.join(violations[one.name].keys[:3])}"
             for one in asked

@@ -14,8 +14,9 @@ from etl_lib.deciding.results import all_rule_results, event_metrics, record_fai
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import AccountingError, QualityGateError
 from etl_lib.reading.datasets import EVENT_DATASETS
-from etl_lib.run.metrics import Counts, FeatureMetrics, WindowMetrics
-from etl_lib.run.run import Run, step
+from etl_lib.run.metric_parts import Counts, FeatureMetrics, WindowMetrics
+from etl_lib.run.run import Run
+from etl_lib.run.steps import step
 from etl_lib.settings.arguments import FeatureArguments
 from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES

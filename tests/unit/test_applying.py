@@ -23,7 +23,8 @@ from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
 from etl_lib.deciding.results import MOVED_TABLES
 from etl_lib.deciding.stage import Stage, stage_columns, write_stage
 from etl_lib.process.errors import ConflictError, PlanError
-from etl_lib.run.metrics import Metrics, TableMetrics, as_json
+from etl_lib.run.metric_parts import TableMetrics
+from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Inputs, Quality, Settings
@@ -44,6 +45,7 @@ from etl_lib.tables.schemas import (
     USER_RECORD,
 )
 from etl_lib.tables.warehouse import Warehouse
+from etl_lib.telling.metrics_files import MetricsFiles
 from tests.frames import frame, rows_of
 
 ORDER_DDL, USER_DDL = (" ".join(record.split()) for record in (ORDER_RECORD, USER_RECORD))
@@ -68,7 +70,8 @@ def run_in(spark: SparkSession, location: str, output: Path, **quality: float) -
         warehouse=location, output=str(output), rules="none", input=Inputs(), quality=Quality(**quality)
     )
     arguments = Arguments(Path(), (), plan=False, as_json=True, given=())
-    return Run(settings, arguments, RULES, spark, Warehouse(spark, location), manifest("now"), Ledger())
+    tell = MetricsFiles(str(output)).tell
+    return Run(settings, arguments, RULES, spark, Warehouse(spark, location), manifest("now"), Ledger(), tell)
 
 
 def run_over(spark: SparkSession, tables: Path, folder: Path) -> Run:

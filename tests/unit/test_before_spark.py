@@ -243,8 +243,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def reached(*_: object) -> None:
         raise ReachedSparkError
 
-    for command in ("orders", "publish", "pull", "value_props"):
-        monkeypatch.setattr(f"etl_lib.commands.{command}.open_run", reached)
+    monkeypatch.setattr("etl_lib.run.run.open_session", reached)
     monkeypatch.setattr("etl_lib.commands.query.open_session", reached)
     return sets(f"warehouse={tmp_path}/w", f"output={tmp_path}/o", f"sources.landing={tmp_path}/l")
 

@@ -13,7 +13,7 @@ from etl_lib.deciding.drift import by_kind, members_given, members_of_other_type
 from etl_lib.reading.datasets import DATASETS
 from etl_lib.reading.records import ORDER_SHAPE
 from etl_lib.reading.strict_json import parse_json
-from etl_lib.run.report import DRIFT_MEANINGS, drift_sentences
+from etl_lib.run.job import DRIFT_MEANINGS, drift_sentences
 from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, OptionalField
 from tests.frames import frame
 

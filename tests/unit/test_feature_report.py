@@ -14,10 +14,11 @@ import pytest
 from etl_lib.deciding.counts import Batch, DatasetCounts
 from etl_lib.deciding.outcomes import VALID
 from etl_lib.deciding.results import event_metrics
+from etl_lib.run.job import EVENT_MEANINGS, Job
 from etl_lib.run.metrics import Metrics, as_json
-from etl_lib.run.report import EVENT_MEANINGS, Job, print_plan, print_summary
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.tables.ledger import RuleResult
+from etl_lib.telling.summary import print_plan, print_summary
 from etl_lib.value_props.expectations import warnings
 from etl_lib.value_props.feature_run import feature_metrics, window_metrics
 from etl_lib.value_props.weeks import Windows

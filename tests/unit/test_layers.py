@@ -15,6 +15,7 @@ LAYERS = (
     ("settings",),
     ("tables",),
     ("run",),
+    ("telling",),
     ("sources",),
     ("reading",),
     ("deciding",),

@@ -6,18 +6,16 @@ import json
 
 import pytest
 
-from etl_lib.run.metrics import (
+from etl_lib.run.metric_parts import (
     ChangeMetrics,
-    Metrics,
     PublishMetrics,
     PullMetrics,
     Restore,
     TableMetrics,
     UndoMetrics,
     UpkeepMetrics,
-    as_json,
-    restore_from,
 )
+from etl_lib.run.metrics import Metrics, as_json, restore_from
 from etl_lib.tables.ledger import SetAside, set_aside_from
 
 PULL = PullMetrics("p", "complete", 1, 2, 0, resumed=False, folder="/p")

@@ -16,9 +16,12 @@ from etl_lib.deciding.counts import Batch, DatasetCounts
 from etl_lib.deciding.ids_alike import IdCount, UnlikeIds
 from etl_lib.deciding.outcomes import OUTCOMES
 from etl_lib.deciding.results import order_metrics
-from etl_lib.run.metrics import Metrics, TableMetrics, as_json
-from etl_lib.run.report import MEANINGS, Job, metrics_paths, print_json, print_plan, print_summary, write_metrics
+from etl_lib.run.job import MEANINGS, Job
+from etl_lib.run.metric_parts import TableMetrics
+from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.settings.config import Inputs, Settings
+from etl_lib.telling.metrics_files import MetricsFiles, metrics_paths
+from etl_lib.telling.summary import print_json, print_plan, print_summary
 
 
 class StagedRun:
@@ -201,7 +204,7 @@ def test_metrics_are_one_json_object_on_one_line() -> None:
 def test_metrics_are_written_beside_the_run_and_as_the_latest(tmp_path: Path) -> None:
     output = str(tmp_path / "out put 100% [1]")
     for run_id in ("run-1", "run-2"):
-        write_metrics(output, Metrics(run_id, "dône"))
+        MetricsFiles(output).tell(Metrics(run_id, "dône"))
     latest, own = metrics_paths(f"{output}/", "run-2")
     assert (latest, own) == (f"{output}/metrics.json", f"{output}/runs/run-2/metrics.json")
     assert Path(latest).read_text(encoding="utf-8") == Path(own).read_text(encoding="utf-8")

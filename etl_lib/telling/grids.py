@@ -8,10 +8,9 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from etl_lib.process.streams import printable
-from etl_lib.run.metrics import CheckMetrics, Counts, DatasetMetrics, Metrics, PublishMetrics, PullMetrics
-
-Meanings = Mapping[str, str]
-"""What the names mean that a job counts by: its outcomes, or its invariants."""
+from etl_lib.run.job import Meanings
+from etl_lib.run.metric_parts import CheckMetrics, Counts, DatasetMetrics, PublishMetrics, PullMetrics
+from etl_lib.run.metrics import Metrics
 
 
 def grid_of(title: str, *columns: str) -> Grid:

@@ -1,72 +1,46 @@
-"""What a run reports: its metrics as files and as JSON, and a summary or a plan for a person."""
+"""What a person sees of a run on stdout: a summary or a plan; or its metrics as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TextIO
 
 from rich.console import Console
 from rich.table import Table as Grid
 
-from etl_lib.process.output import write_text
 from etl_lib.process.streams import console_on, printable
-from etl_lib.run import grids
-from etl_lib.run.grids import Meanings
-from etl_lib.run.metrics import (
-    CheckMetrics,
-    Drift,
-    EventMetrics,
-    Metrics,
-    OrderChanges,
-    OrderMetrics,
-    UndoMetrics,
-    as_json,
-)
-from etl_lib.settings.config import DriftKind, DriftPolicies, DriftPolicy, Settings
-from etl_lib.tables.ledger import REPLAY_JOB
-from etl_lib.tables.schemas import Table
+from etl_lib.run.job import Job, Meanings, drift_sentences
+from etl_lib.run.metric_parts import CheckMetrics, EventMetrics, OrderChanges, OrderMetrics, UndoMetrics
+from etl_lib.run.metrics import Metrics, as_json
+from etl_lib.settings.config import Settings
+from etl_lib.tables.ledger import DONE, PLANNED, REPLAY_JOB
+from etl_lib.telling import grids
+from etl_lib.telling.metrics_files import metrics_paths
 
-MEANINGS = {
-    "inserted": "new",
-    "updated": "better than the table's version",
-    "unchanged": "already in the table as they are",
-    "stale": "the table has a better version",
-    "superseded": "a better version is in the same batch",
-    "out_of_window": "outside --since/--until",
-    "rejected": "in quarantine",
-}
-EVENT_MEANINGS = {"valid": "counted where a window or a target week holds its day", "rejected": "in quarantine"}
-DRIFT_MEANINGS: dict[DriftKind, str] = {
-    "new_field": "fields that no table has",
-    "lost_field": "fields that no record has",
-    "changed_type": "fields of another type, their records rejected",
-    "changed_case": "fields in another case, read in CSV alone",
-}
 _SIGNS = {"inserted": "[green]+[/green]", "updated": "[yellow]~[/yellow]"}
 _MOST_DATES = 31
 
 
 @dataclass(frozen=True)
-class Job:
-    """What tells one job from another: its name, its tables, and what the names mean that it counts by."""
+class Summary:
+    """Prints a run that is done, a plan, and the invariants that a check found broken; or, asked for JSON, any run."""
 
-    name: str
-    tables: Sequence[Table]
-    meanings: Meanings
+    job: Job
+    settings: Settings
+    as_json: bool
 
-
-def metrics_paths(output: str, run_id: str) -> tuple[str, str]:
-    """The latest metrics, and those of this run."""
-    folder = output.rstrip("/")
-    return f"{folder}/metrics.json", f"{folder}/runs/{run_id}/metrics.json"
-
-
-def write_metrics(output: str, metrics: Metrics) -> None:
-    """Write the metrics beside the run and as the latest, on any file system that pyarrow knows."""
-    text = as_json(metrics, indent=2) + "\n"
-    for path in reversed(metrics_paths(output, metrics.run_id)):
-        write_text(path, text)
+    def tell(self, metrics: Metrics) -> None:
+        """Print it to stdout."""
+        if self.as_json:
+            print_json(metrics, sys.stdout)
+        elif metrics.status == DONE:
+            print_summary(self.job, metrics, self.settings, sys.stdout)
+        elif metrics.status == PLANNED:
+            print_plan(self.job, metrics, sys.stdout)
+        elif metrics.upkeep.check:
+            _print_invariants(metrics.upkeep.check, self.job.meanings, console_on(sys.stdout))
 
 
 def print_json(metrics: Metrics, stream: TextIO) -> None:
@@ -125,21 +99,6 @@ def print_plan(job: Job, metrics: Metrics, stream: TextIO) -> None:
         console.print("The plan changed no feature, file or ledger of files. To carry it out, run it without --plan.")
     elif metrics.batch is not None:
         _print_order_plan(job, metrics, metrics.batch, console)
-
-
-def print_check(check: CheckMetrics, meanings: Meanings, stream: TextIO) -> None:
-    """Every invariant with what broke it."""
-    _print_invariants(check, meanings, console_on(stream))
-
-
-def drift_sentences(drift: Drift, policies: DriftPolicies, *policy: DriftPolicy) -> list[str]:
-    """A sentence for each dataset and kind that has drifted and has one of these policies."""
-    return [
-        f"{dataset}, {meaning}: " + ", ".join(f"{name} ({n})" for name, n in kinds[kind].items())
-        for dataset, kinds in drift.items()
-        for kind, meaning in DRIFT_MEANINGS.items()
-        if kind in kinds and getattr(policies, kind) in policy
-    ]
 
 
 def _print_input(metrics: Metrics, console: Console) -> None:

@@ -1,0 +1,44 @@
+"""The ways of telling that are on, and how a run is told by all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from etl_lib.process.redaction import redacted
+from etl_lib.run.job import Job
+from etl_lib.run.metrics import Metrics
+from etl_lib.settings.arguments import Arguments
+from etl_lib.settings.config import Settings
+from etl_lib.telling.metrics_files import MetricsFiles
+from etl_lib.telling.state import State
+from etl_lib.telling.summary import Summary
+
+log = structlog.get_logger(__name__)
+
+
+class Way(Protocol):
+    """One way of telling a run. It may fail: the run is what it is."""
+
+    def tell(self, metrics: Metrics) -> None:
+        """Tell a run that has ended, well or not."""
+
+
+def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
+    """Those that the settings have on, in the order in which a run is told; what a person reads comes last."""
+    ways: list[Way] = [MetricsFiles(settings.output)]
+    if not arguments.plan:
+        ways.append(State(settings.output, job.name))
+    return [*ways, Summary(job, settings, arguments.as_json)]
+
+
+def tell(ways: Sequence[Way], metrics: Metrics) -> None:
+    """Tell a run in each of these ways; one that fails is logged, and stops neither another nor the run."""
+    for way in ways:
+        try:
+            way.tell(metrics)
+        except Exception as error:
+            name, reason = type(way).__name__, redacted(f"{type(error).__name__}: {error}")
+            log.error("the run could not be told in one way; what it did stays", way=name, reason=reason)  # noqa: TRY400
