@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
+from etl_lib.tables.file_changes import FileChanges
+
 Counts = Mapping[str, int]
 Drift = Mapping[str, Mapping[str, Counts]]
 """The records (of CSV: the files) with each name, by dataset and kind; without what did not drift."""
@@ -24,20 +26,6 @@ class StepMetrics:
     began_s: float
     seconds: float
     counts: Counts
-
-
-@dataclass(frozen=True)
-class GateMetrics:
-    """What one gate said of a batch, or of what was applied."""
-
-    gate: str
-    dataset: str
-    effect: str
-    """What it does when it closes: `stop`, `hold_publish` or `warn`."""
-    state: str
-    """`passed`, `stopped`, `held`, `warned`, or `accepted`: closed, and the run applied by hand all the same."""
-    message: str = ""
-    """Why it closed."""
 
 
 @dataclass(frozen=True)
@@ -76,17 +64,15 @@ class ProfileShift:
 
 @dataclass(frozen=True)
 class SalesMetrics:
-    """What daily_sales says after the run of the dates that it touched, and what its own orders sold the most of.
+    """What daily_sales says after a run of the latest dates that it touched, and what its own orders sold the most of.
 
-    Amounts are texts with all their digits; none adds two currencies.
+    Each has `name` (a date, a country or a sku), `currency`, `units`, and `revenue` as a text with all its digits; none
+    adds two currencies.
     """
 
     days: Sequence[Mapping[str, Any]]
-    """`date`, `currency`, `units`, `revenue`: the latest dates, the first one first."""
     countries: Sequence[Mapping[str, Any]]
-    """`country`, `currency`, `units`, `revenue`: of each currency those with the highest revenue."""
     products: Sequence[Mapping[str, Any]]
-    """`sku`, `currency`, `units`, `revenue`, likewise, of the orders that the run applied."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +83,19 @@ class DatasetMetrics:
     outcomes: Counts
     rules: Counts
     unknown_fields: Counts
+    newest: str | None = None
+    """The newest version of an accepted record, in UTC."""
 
 
 @dataclass(frozen=True)
 class TableMetrics:
-    """The rows and the Delta version of a table before and after the run."""
+    """The rows and the Delta version of a table before and after the run, and its files where its log says so."""
 
     rows_before: int
     rows_after: int
     version_before: int
     version_after: int
+    files: FileChanges | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

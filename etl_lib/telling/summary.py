@@ -156,7 +156,13 @@ def _print_weeks(metrics: Metrics, console: Console) -> None:
 
 
 def _print_warnings(metrics: Metrics, console: Console) -> None:
-    """What was expected of whole datasets and is not so, a sentence each."""
+    """Closed gates, and what was expected of whole datasets and is not so, a sentence each."""
+    for gate in metrics.gates:
+        if gate.message:
+            text = f"[yellow]Gate[/yellow] {gate.gate} {gate.state}: {printable(gate.message.replace(chr(10), '; '))}"
+            console.print(text, soft_wrap=True)
+    if metrics.publish is not None:
+        console.print(f"[yellow]Publish[/yellow] {metrics.publish}: sinks and files stay as they were", soft_wrap=True)
     for warning in (metrics.batch.warnings if metrics.batch else None) or ():
         console.print(f"[yellow]Warning[/yellow] {warning}", soft_wrap=True)
 
