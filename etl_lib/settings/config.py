@@ -119,6 +119,13 @@ class DriftPolicies(Section):
     """Fields that the sender need not send: never lost."""
 
 
+class Telling(Section):
+    """How runs are told, beside metrics.json and the summary."""
+
+    report: bool = True
+    """Write a page in HTML about each run, and an index of all."""
+
+
 class Maintenance(Section):
     """What the maintain job keeps."""
 
@@ -155,6 +162,7 @@ class Settings(Section):
     quality: Quality = Quality()
     drift: DriftPolicies = DriftPolicies()
     maintenance: Maintenance = Maintenance()
+    telling: Telling = Telling()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""
     samples: Annotated[int, Field(ge=1)] = 20
