@@ -7,7 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
-# Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
+# Plain `spark-submit jobs/report.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from etl_lib.commands.frame import exit_code, run_process

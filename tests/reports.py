@@ -11,6 +11,8 @@ from etl_lib.run.metric_parts import (
     CheckMetrics,
     DatasetMetrics,
     DatasetProfile,
+    EventMetrics,
+    FeatureMetrics,
     FieldProfile,
     GateMetrics,
     OrderMetrics,
@@ -21,6 +23,7 @@ from etl_lib.run.metric_parts import (
     StepMetrics,
     TableMetrics,
     UpkeepMetrics,
+    WindowMetrics,
 )
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.tables.ledger import SetAside
@@ -162,6 +165,31 @@ def compacted() -> dict[str, Any]:
     return values_of(
         Metrics(RUN_ID, "done", "maintain", ("compact",), STARTED, upkeep=UpkeepMetrics("compact", tables))
     )
+
+
+def features() -> dict[str, Any]:
+    """A run of value_props over one week."""
+    datasets = {
+        name: DatasetMetrics(number, {"valid": number - 2, "rejected": 2}, {"wrong_type": 2}, {})
+        for name, number in (("prints", 4211), ("taps", 391), ("pays", 120))
+    }
+    batch = EventMetrics(
+        outcomes={"valid": 4716, "rejected": 6}, input_prints=4211, valid_prints=4209, rejected_prints=2,
+        input_taps=391, valid_taps=389, rejected_taps=2, input_pays=120, valid_pays=118, rejected_pays=2, blank_lines=1,
+        repeated_headers=3, datasets=datasets, drift={}, warnings=[],
+    )  # fmt: skip
+    windows = WindowMetrics(
+        reference_date="2024-05-26", target_week="2024-05-20", target_week_complete=False, target_weeks=["2024-05-20"],
+        window="calendar", window_weeks=3, window_first_day="2024-04-29", window_last_day="2024-05-19",
+        pays_before_windows=4, pays_after_windows=5,
+    )  # fmt: skip
+    written = FeatureMetrics(811, 77, 6, 7, 8, ["/lake/o/value_props/final.csv"], {"value_prop_features": 12})
+    return values_of(
+        Metrics(
+            RUN_ID, "done", "value_props", ("--as-of", "2024-05-26"), STARTED, batch=batch, windows=windows,
+            features=written, weeks={"2024-05-20": {"rows": 811, "clicked": 77}}, duration_s=21.5,
+        )
+    )  # fmt: skip
 
 
 def a_life(job: str = "orders", runs: int = 41) -> dict[str, JobState]:

@@ -61,7 +61,10 @@ def metrics_from_file(output: str, run_id: str) -> Json | None:
 
 
 def metrics_from_ledger(settings: Settings, run_ids: Collection[str] | None) -> dict[str, Json]:
-    """The metrics in the rows of etl_runs, by run; of all runs when `run_ids` is None. The row knows what became of it."""
+    """The metrics in the rows of etl_runs, by run; of all runs when `run_ids` is None.
+
+    The status is that of the row, which knows what became of the run.
+    """
     warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
     try:
         rows = warehouse.read(ETL_RUNS).where(F.col("metrics").isNotNull())
@@ -70,7 +73,7 @@ def metrics_from_ledger(settings: Settings, run_ids: Collection[str] | None) -> 
         found = rows.select("run_id", "job", "status", "message", "metrics").collect()
     except AnalysisException:  # without the ledger's table no run is known there
         return {}
-    of_rows = {}
+    of_rows: dict[str, Json] = {}
     for row in found:
         own = {name: row[name] for name in ("run_id", "job", "status", "message") if row[name] is not None}
         of_rows[row["run_id"]] = {**json.loads(row["metrics"]), **own}

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow.fs as pafs
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -86,7 +87,7 @@ def draw_index(states: Mapping[str, JobState]) -> str:
 
 @dataclass(frozen=True)
 class _Numbers:
-    """Shows a number of the metrics together with its place there, a JSON pointer: what is shown can be checked."""
+    """Shows a number of the metrics together with its place there: what is shown can be checked."""
 
     values: Json
 
@@ -110,9 +111,8 @@ class _Numbers:
 
 
 def pointer(path: Sequence[str | int]) -> str:
-    """A JSON pointer (RFC 6901); a blank in it is written as %20, so that several can stand in one attribute."""
-    keys = (str(key).replace("~", "~0").replace("/", "~1").replace("%", "%25").replace(" ", "%20") for key in path)
-    return "".join(f"/{key}" for key in keys)
+    """The place of a value in JSON: its keys, each quoted as in a URL, so that a blank can stand between two places."""
+    return "".join(f"/{quote(str(key), safe='.', errors='surrogatepass')}" for key in path)
 
 
 def separated(value: object) -> str:

@@ -84,9 +84,7 @@ def report_view(values: Json, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "flow": _flow(values),
         "outcome_rows": _outcome_rows(values),
         "rules": _rules(values),
-        "counted": [
-            (_LABELS.get(key, key.replace("_", " ")), key) for key, value in values.items() if _is_counted(key, value)
-        ],
+        "counted": _counted(values),
         "gantt": charts.spans([(step["began_s"], step["seconds"]) for step in steps], values.get("duration_s") or 0),
         "gantt_ticks": charts.ticks(_whole(values)),
         "revenue": _revenue(values),
@@ -229,8 +227,14 @@ def _rules(values: Json) -> list[tuple[str, str, Path, charts.Span]]:
     return [(dataset, rule, path, charts.bar(number, most)) for dataset, rule, path, number in fired]
 
 
-def _is_counted(key: str, value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and key not in _APART
+def _counted(values: Json) -> list[tuple[str, Path]]:
+    """The single numbers at the top of the metrics, also such as this module does not know, each with its label."""
+    single: list[tuple[str, Path]] = [
+        (_LABELS.get(key, key.replace("_", " ")), (key,))
+        for key, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and key not in _APART
+    ]
+    return single + [(f"{name} inferred", ("inferred", name)) for name in values.get("inferred") or {}]
 
 
 def _whole(values: Json) -> float:
