@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from etl_lib.run.metric_parts import (
@@ -27,9 +27,11 @@ from etl_lib.run.metric_parts import (
 )
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.tables.ledger import SetAside
+from etl_lib.telling.report import pointer
 from etl_lib.telling.state import Attempt, JobState
 
 RUN_ID, STARTED = "20240531T060012Z-c14f8d", "2024-05-31T06:00:12.000+00:00"
+HOSTILE = "<script>alert(1)</script>\"' onload=x \x1b[31m\u202etxt.exe\x00 {{ m }} &lt; " + "x" * 400
 _NONE = dict.fromkeys(("inserted", "updated", "unchanged", "stale", "superseded", "out_of_window", "rejected"), 0)
 _RULES = {"amount_matches_items": 803, "malformed_json": 312, "qty_positive": 97}
 _STEPS = (
@@ -198,6 +200,47 @@ def a_life(job: str = "orders", runs: int = 41) -> dict[str, JobState]:
     for attempt in _attempts(job, runs):
         state = state.after(attempt)
     return {job: state}
+
+
+def hostile_day(text: str) -> dict[str, Any]:
+    """A day on which everything that comes from outside is `text`."""
+    values = rich_day()
+    values |= {"message": text, "error": text, "conflict_orders": [text], "warnings": [text], "arguments": [text]}
+    values |= {"unmatched": {"orders": text}, "drift": {"orders": {"new_field": {text: 1}}}, "dates": [text]}
+    values["datasets"]["orders"]["rules"] = {text: 1}
+    values["set_aside"][0] |= {"path": text, "reason": text}
+    values["gates"][0] |= {"gate": text, "message": text}
+    values["sales"]["products"][0]["sku"] = values["sales"]["countries"][0]["country"] = text
+    for row in values["sales"]["days"][:30]:
+        row["currency"] = text
+    fields = values["profile"]["orders"]["fields"]
+    values["profile"]["orders"]["fields"] = {text: {**fields["currency"], "frequent": [[text, 1]], "least": text}}
+    values["publishes"]["postgres"] |= {"address": text, "message": text, "reason": text, "is_full": True}
+    return values
+
+
+def leaves(value: Any, *path: str | int) -> Iterator[tuple[str, Any]]:
+    """Every number of some JSON, and every text that is one, with its place."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, *path, key)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from leaves(inner, *path, number)
+    elif (isinstance(value, int | float) and not isinstance(value, bool)) or path[-1] == "revenue":
+        yield pointer(path), value
+
+
+KINDS: list[Callable[[], dict[str, Any]]] = [
+    rich_day,
+    failed_run,
+    stopped_run,
+    held_run,
+    pulled,
+    checked,
+    compacted,
+    features,
+]
 
 
 def _attempts(job: str, runs: int) -> Iterable[Attempt]:
