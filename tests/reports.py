@@ -273,8 +273,8 @@ def _sales() -> SalesMetrics:
         {
             "date": f"2024-05-{day:02}",
             "currency": currency,
-            "units": 900 + day * 7,
-            "revenue": f"{base + day * 977}.{day:02}00",
+            "units": 900 + day * 13 % 97,
+            "revenue": f"{base * (60 + day * 13 % 29 + 25 * (day % 7 > 4)) // 60}.{day:02}00",
         }
         for currency, base in (("BRL", 812000), ("ARS", 91204000), ("EUR", 1800))
         for day in range(2, 32)

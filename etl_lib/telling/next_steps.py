@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from etl_lib.process.errors import QualityGateError
 from etl_lib.tables.ledger import DONE, FAILED, PLANNED, REPLAY_JOB, UNDONE
 from etl_lib.tables.publishes import DIFFERS
 
@@ -46,6 +47,8 @@ _INCOMPLETE = Verdict("look", "Not yet.", "The run is not complete; the next one
 def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
+    if metrics.get("error") == QualityGateError.__name__:
+        return Verdict("bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run.")
     if status != DONE:
         return _UNDONE_VERDICTS.get(str(status), _INCOMPLETE)
     if metrics.get("publish") == HELD:

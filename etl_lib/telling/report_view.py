@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from etl_lib.run.job import DRIFT_MEANINGS, EVENT_MEANINGS, MEANINGS
+from etl_lib.tables.ledger import DONE
 from etl_lib.telling import charts
 from etl_lib.telling.next_steps import next_steps, verdict
 from etl_lib.telling.state import BUSY, Attempt, JobState
@@ -174,7 +175,7 @@ def _tiles(values: Json) -> list[Tile]:
         refused: list[Path] = [(*base, "rejected") for base in bases]
         tiles = [
             Tile("records read", [("datasets", name, "records") for name in datasets]),
-            Tile("valid" if "reference_date" in values or "input_prints" in values else "new or updated", applied),
+            Tile(_applied_label(values), applied),
             Tile("rejected", refused, tone="look" if any(_at(values, path) for path in refused) else "plain"),
         ]
     if "conflicts" in values:
@@ -198,6 +199,12 @@ def _tiles(values: Json) -> list[Tile]:
     return tiles
 
 
+def _applied_label(values: Json) -> str:
+    if "input_prints" in values:
+        return "valid"
+    return "new or updated" if values.get("status") == DONE else "would be new or updated"
+
+
 def _flow(values: Json) -> charts.Flow | None:
     counts = {name: each["outcomes"] for name, each in (values.get("datasets") or {}).items() if each["records"]}
     return charts.flow(counts, [*dict.fromkeys([*MEANINGS, *EVENT_MEANINGS])]) if counts else None
@@ -211,11 +218,11 @@ def _outcome_rows(values: Json) -> list[tuple[str, str]]:
 
 
 def _rules(values: Json) -> list[tuple[str, str, Path, charts.Span]]:
-    """The rules that fired: dataset, rule, the place of its number, and a bar; of each dataset the most first."""
+    """The rules that fired: dataset, rule, the place of its number, and a bar; those that fired the most come first."""
     fired: list[tuple[str, str, Path, int]] = [
         (dataset, rule, ("datasets", dataset, "rules", rule), number)
         for dataset, counts in (values.get("datasets") or {}).items()
-        for rule, number in sorted(counts["rules"].items(), key=lambda item: (-item[1], item[0]))
+        for rule, number in counts["rules"].items()
     ]
     members = {"users": "user_known", "products": "sku_known"}
     fired += [
@@ -223,6 +230,7 @@ def _rules(values: Json) -> list[tuple[str, str, Path, charts.Span]]:
         for dataset, number in (values.get("inferred") or {}).items()
         if number
     ]
+    fired.sort(key=lambda one: -one[-1])
     most = max([1, *(number for *_, number in fired)])
     return [(dataset, rule, path, charts.bar(number, most)) for dataset, rule, path, number in fired]
 
