@@ -53,9 +53,14 @@ class Report:
 
 def write_report(output: str, values: Json, states: Mapping[str, JobState]) -> str:
     """Draw the report of one run from its metrics, and give its path."""
-    path = f"{_folder(output)}/runs/{values['run_id']}/report.html"
+    path = report_path(output, values["run_id"])
     write_bytes(path, draw_report(values, runs_of(values, states), "../../").encode())
     return path
+
+
+def report_path(output: str, run_id: str) -> str:
+    """Where the report of a run is."""
+    return f"{_folder(output)}/runs/{run_id}/report.html"
 
 
 def write_index(output: str, states: Mapping[str, JobState]) -> str:
@@ -148,6 +153,7 @@ def _environment() -> Environment:
     )
     environment.filters["separated"] = separated
     environment.filters["breakable"] = _breakable
+    environment.filters["shown"] = _shown
     return environment
 
 

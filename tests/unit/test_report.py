@@ -263,6 +263,13 @@ def test_the_index_has_the_newest_run_first_and_shows_what_failed() -> None:
     assert page.text.count("failed") > 2
 
 
+def test_a_message_that_is_cut_short_shows_no_sample_either() -> None:
+    """Kills a cut before the sample is taken out, which leaves half of it."""
+    message = "x" * 150 + " records have a user_id that is (98702.0), and more: " + "y" * 100
+    failed = attempt_of(Metrics("r-9", "failed", "pull", started_at=STARTED, message=message))
+    assert "98702" not in draw_index({"pull": JobState().after(failed)})
+
+
 def test_an_index_without_runs_says_so() -> None:
     assert "No run yet." in Page(draw_index({})).text
 
