@@ -33,7 +33,13 @@ from etl_lib.telling.state import Attempt, JobState
 RUN_ID, STARTED = "20240531T060012Z-c14f8d", "2024-05-31T06:00:12.000+00:00"
 HOSTILE = "<script>alert(1)</script>\"' onload=x \x1b[31m\u202etxt.exe\x00 {{ m }} &lt; " + "x" * 400
 _NONE = dict.fromkeys(("inserted", "updated", "unchanged", "stale", "superseded", "out_of_window", "rejected"), 0)
-_RULES = {"amount_matches_items": 803, "malformed_json": 312, "qty_positive": 97}
+_RULES = {
+    "amount_matches_items": 803,
+    "malformed_json": 312,
+    "qty_positive": 97,
+    **dict.fromkeys(("amount_is_exact", "broken_array", "created_at_given", "currency_given", "items_given"), 4),
+    **dict.fromkeys(("price_given", "time_zone_given", "user_id_given", "wrong_type"), 1),
+}
 _STEPS = (
     ("session", 0.001, 6.2, {}),
     ("tables", 6.2, 2.114, {}),
@@ -69,12 +75,7 @@ def rich_day() -> dict[str, Any]:
     outcomes["rejected"] = 1203
     users = _NONE | {"inserted": 1726, "updated": 374, "unchanged": 88, "rejected": 1}
     datasets = {
-        "orders": DatasetMetrics(
-            1247116,
-            outcomes,
-            {"amount_matches_items": 803, "malformed_json": 312, "qty_positive": 97},
-            {"gift_note": 41},
-        ),
+        "orders": DatasetMetrics(1247116, outcomes, _RULES, {"gift_note": 41}),
         "products": DatasetMetrics(11, _NONE | {"inserted": 11}, {}, {}),
         "users": DatasetMetrics(2189, users, {}, {}),
     }

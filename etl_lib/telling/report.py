@@ -153,7 +153,6 @@ def _environment() -> Environment:
     )
     environment.filters["separated"] = separated
     environment.filters["breakable"] = _breakable
-    environment.filters["shown"] = _shown
     return environment
 
 

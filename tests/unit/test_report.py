@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.telling.metrics_files import MetricsFiles
 from etl_lib.telling.next_steps import next_steps, verdict
 from etl_lib.telling.report import Report, draw_index, draw_report, separated
+from etl_lib.telling.report_view import history
 from etl_lib.telling.state import JobState, State, attempt_of
 from etl_lib.telling.ways import ways_on
 from tests import reports
@@ -143,6 +145,8 @@ def test_the_cause_of_a_failure_comes_first() -> None:
             {"status": "done", "datasets": {"orders": {"records": 3, "outcomes": {"rejected": 2}}}, "conflicts": 1},
             "Yes, with a look at 2 rejected records and 1 conflict.",
         ),
+        ({"status": "done", "gates": [{"state": "passed"}]}, "Yes. The run is done"),
+        ({"status": "done", "gates": [{"state": "accepted"}]}, "Yes, with a look at 1 gate that did not pass."),
         ({"status": "done", "invariants": {"a": 0, "b": 0}}, "Yes. All 2 invariants"),
         ({"status": "done", "publishes": {"s": {"status": "complete"}}}, "Yes. The sinks show"),
         ({"status": "done", "publishes": {"s": {"status": "differs"}}}, "Yes, with a look at the sink s."),
@@ -163,6 +167,15 @@ def test_one_sentence_says_whether_the_numbers_can_be_trusted(changes: dict[str,
 
 def test_a_headline_names_few_reasons() -> None:
     assert verdict(reports.rich_day()).sentence == "1,204 rejected records, 2 conflicts and 4 more points."
+
+
+REPLAY = "When a rule is mended, load the rejected orders again."
+CORRECT = "Correct the files of users; the next run reads them again."
+AS_PLANNED = "To carry it out, give the same command without --plan."
+
+
+def rejecting(dataset: str, status: str = "done", job: str = "orders") -> dict[str, Any]:
+    return {"status": status, "job": job, "datasets": {dataset: {"records": 9, "outcomes": {"rejected": 3}}}}
 
 
 PARSERS: dict[str, Callable[[list[str]], object]] = {
@@ -186,6 +199,37 @@ def test_the_commands_to_type_are_understood_by_their_jobs_at_the_place_of_the_r
         assert start == "./spark-submit.sh"
         if job != "jobs/maintain.py":
             assert (str(given.config), given.overrides) == ("conf/my own.yaml", ("a=1", "b=x y"))
+
+
+def test_a_command_is_given_once_and_has_no_word_of_another_job() -> None:
+    commands = [step.command for step in next_steps(reports.rich_day()) if step.command]
+    assert len(commands) == len({*commands}) == 3
+    run = reports.checked() | {"arguments": ["--set", "a=1", "check", "--config=c.yaml"]}
+    assert next_steps(run)[1].command == (
+        "./spark-submit.sh jobs/maintain.py restore --run RUN_ID --plan --set a=1 --config c.yaml"
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "sentences"),
+    [
+        (rejecting("orders"), ["Look at what was rejected: 3 records of orders.", REPLAY]),
+        (rejecting("orders", job="quarantine"), ["Look at what was rejected: 3 records of orders."]),
+        (
+            rejecting("users"),
+            [
+                "Look at what was rejected: 3 records of users.",
+                "Correct the files of users; the next run reads them again.",
+            ],
+        ),
+        (rejecting("orders", status="planned", job="value_props"), [AS_PLANNED]),
+    ],
+    ids=["orders", "a replay", "users", "a plan"],
+)
+def test_rejected_records_are_looked_at_and_loaded_again_where_that_can_be(
+    values: dict[str, Any], sentences: list[str]
+) -> None:
+    assert [step.sentence for step in next_steps(values)] == sentences
 
 
 @pytest.mark.parametrize(
@@ -252,6 +296,12 @@ def test_a_report_shows_the_last_runs_of_its_job_up_to_its_own(tmp_path: Path) -
     assert "9.75" not in text
 
 
+def test_attempts_that_found_another_run_at_work_have_no_bars() -> None:
+    ran, busy = (attempt_of(Metrics(name, "done", "orders", started_at=STARTED)) for name in ("a", "b"))
+    assert history([ran, replace(busy, status="busy")]) == []
+    assert [len(bars.columns) for bars in history([ran, replace(busy, status="busy"), ran])] == [2]
+
+
 def test_the_index_has_the_newest_run_first_and_shows_what_failed() -> None:
     failed = attempt_of(
         Metrics("r-9", "failed", "pull", started_at="2024-06-09T01:02:03.000+00:00", message="no <route>")
@@ -261,13 +311,6 @@ def test_the_index_has_the_newest_run_first_and_shows_what_failed() -> None:
     assert "1 of 2 jobs failed" in page.text
     assert "no <route>" in page.text
     assert page.text.count("failed") > 2
-
-
-def test_a_message_that_is_cut_short_shows_no_sample_either() -> None:
-    """Kills a cut before the sample is taken out, which leaves half of it."""
-    message = "x" * 150 + " records have a user_id that is (98702.0), and more: " + "y" * 100
-    failed = attempt_of(Metrics("r-9", "failed", "pull", started_at=STARTED, message=message))
-    assert "98702" not in draw_index({"pull": JobState().after(failed)})
 
 
 def test_an_index_without_runs_says_so() -> None:
