@@ -15,7 +15,8 @@ from etl_lib.settings.config import DEFAULT_CONFIG
 
 EARLIEST, LATEST = date(1900, 1, 1), date(9999, 12, 26)
 """The weeks of these days have all their days in the calendar."""
-_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+"""The form of every run id."""
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,7 @@ def parse_order_arguments(argv: Sequence[str]) -> OrderArguments:
         raise ConfigError("--apply takes a plan as it is: leave out --plan, --full, --since and --until")
     if values["overruled"] and run_id is None:
         raise ConfigError("--accept-gate goes with --apply RUN_ID, which carries out a run that was stopped")
-    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+    if run_id is not None and not RUN_ID.fullmatch(run_id):
         raise ConfigError(f"--apply takes the run id that --plan printed, not {run_id!r}")
     if since and until and since >= until:
         raise ConfigError(f"--since {since} is not before --until {until}")
@@ -237,7 +238,7 @@ def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
     parser.add_argument("--force", action="store_true", help="vacuum: also with a retention that is not safe")
     parser.add_plan()
     arguments = MaintainArguments(**parser.read(argv))
-    if arguments.task == "restore" and not _RUN_ID.fullmatch(arguments.restored_run_id or ""):
+    if arguments.task == "restore" and not RUN_ID.fullmatch(arguments.restored_run_id or ""):
         raise ConfigError("restore takes --run RUN_ID, the run to undo: etl_runs has them all")
     for option, is_given, tasks_of in (
         ("--run", arguments.restored_run_id is not None, ("restore",)),

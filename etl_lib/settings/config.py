@@ -145,10 +145,10 @@ class DriftPolicies(Section):
 
 
 class Telling(Section):
-    """How runs are told, beside their metrics."""
+    """How runs are told, beside metrics.json and the summary."""
 
     report: bool = True
-    """Whether each run leaves a report in HTML."""
+    """Write a page in HTML about each run, and an index of all."""
     personal: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Fields of which no value is told, beside user_id and email."""
 
@@ -188,8 +188,8 @@ class Settings(Section):
     """Warn of a week with fewer prints than this share of the week before."""
     quality: Quality = Quality()
     drift: DriftPolicies = DriftPolicies()
-    telling: Telling = Telling()
     maintenance: Maintenance = Maintenance()
+    telling: Telling = Telling()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""
     samples: Annotated[int, Field(ge=1)] = 20

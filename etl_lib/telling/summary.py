@@ -18,6 +18,7 @@ from etl_lib.settings.config import Settings
 from etl_lib.tables.ledger import DONE, PLANNED, REPLAY_JOB
 from etl_lib.telling import grids
 from etl_lib.telling.metrics_files import metrics_paths
+from etl_lib.telling.report import report_path
 
 _SIGNS = {"inserted": "[green]+[/green]", "updated": "[yellow]~[/yellow]"}
 _MOST_DATES = 31
@@ -75,6 +76,8 @@ def print_summary(job: Job, metrics: Metrics, settings: Settings, stream: TextIO
         console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
     latest, own = metrics_paths(settings.output, metrics.run_id)
     places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
+    if settings.telling.report:
+        places.append(f"Report   {report_path(settings.output, metrics.run_id)}")
     console.print("\n".join(places), soft_wrap=True, markup=False)
     if batch is not None:
         _print_publishes(metrics, console)
