@@ -13,12 +13,13 @@ import threading
 import traceback
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import structlog
 from rich.console import Console
 from rich.markup import escape
 
+from etl_lib.process.log_stream import LogStream
 from etl_lib.process.redaction import redact, redacted
 
 
@@ -31,7 +32,8 @@ def configure_logs() -> None:
         # PySpark prints a JSON line of its own for each error that it raises; ours says it once.
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     _redact_other_outputs()
-    stream = _log_stream()
+    global _current  # noqa: PLW0603 - there is one stream for the logs of a process, as there is one structlog
+    _current = stream = LogStream(_log_stream())
     for_people = stream.isatty()
     # The pretty traces of structlog show local variables, secrets among them.
     renderer: structlog.typing.Processor = (
@@ -49,9 +51,17 @@ def configure_logs() -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.WriteLoggerFactory(cast(TextIO, stream)),
         cache_logger_on_first_use=False,
     )
+
+
+_current: LogStream | None = None
+
+
+def log_stream() -> LogStream:
+    """Where the logs of this process go."""
+    return _current or LogStream(sys.stderr)
 
 
 def console_on(stream: TextIO) -> Console:

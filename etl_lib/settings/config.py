@@ -128,6 +128,13 @@ class Maintenance(Section):
     """`purge` leaves what runs of the last so many days have staged and settled."""
 
 
+class Telling(Section):
+    """How a run is told beyond its metrics, its logs and its summary."""
+
+    progress: bool = True
+    """Show the steps while they last, on a terminal."""
+
+
 class Settings(Section):
     """Everything a run depends on, apart from its command line."""
 
@@ -155,6 +162,7 @@ class Settings(Section):
     quality: Quality = Quality()
     drift: DriftPolicies = DriftPolicies()
     maintenance: Maintenance = Maintenance()
+    telling: Telling = Telling()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""
     samples: Annotated[int, Field(ge=1)] = 20

@@ -43,6 +43,8 @@ class Attempt:
     conflicts: int = 0
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What its larger steps did a second, by step and unit."""
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long these steps took."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class State:
 def attempt_of(metrics: Metrics) -> Attempt:
     """A run as the state keeps it."""
     is_busy = metrics.error == WarehouseBusyError.__name__
+    larger = [step for step in metrics.steps if step.seconds >= 1 and any(step.counts.values())]
     return Attempt(
         run_id=metrics.run_id,
         job=metrics.job,
@@ -93,10 +96,9 @@ def attempt_of(metrics: Metrics) -> Attempt:
         outcomes=dict(metrics.outcomes),
         conflicts=getattr(metrics.batch, "conflicts", 0),
         rates={
-            step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n}
-            for step in metrics.steps
-            if step.seconds >= 1 and any(step.counts.values())
+            step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n} for step in larger
         },
+        step_seconds={step.name: step.seconds for step in larger},
     )
 
 
