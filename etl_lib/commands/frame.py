@@ -11,7 +11,7 @@ from typing import NoReturn
 import structlog
 
 from etl_lib.process.errors import LakehouseError
-from etl_lib.process.streams import configure_logs
+from etl_lib.process.logs import configure_logs, log_stream
 from etl_lib.run import run
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
@@ -82,5 +82,12 @@ def open_run(
 
 def read_configuration(arguments: Arguments) -> tuple[Settings, RuleBook]:
     """The settings that the arguments name, and the rules that those name; ConfigError tells every problem."""
-    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    settings = read_settings(arguments.config, arguments.overrides)
     return settings, load_settings(RuleBook, Path(settings.rules))
+
+
+def read_settings(config: Path, overrides: Sequence[str]) -> Settings:
+    """The settings of a file, changed by overrides; from here on the logs are as they say."""
+    settings = load_settings(Settings, config, overrides)
+    configure_logs(settings.logs.level, settings.logs.file, stream=log_stream())
+    return settings

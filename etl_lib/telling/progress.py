@@ -18,7 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from etl_lib.process.log_stream import LogStream
-from etl_lib.process.streams import log_stream
+from etl_lib.process.logs import log_stream
 from etl_lib.settings.config import Settings
 from etl_lib.telling.estimates import expected_seconds, share_done
 from etl_lib.telling.state import JobState, read_state

@@ -14,7 +14,7 @@ from typing import TextIO
 import pytest
 import structlog
 
-from etl_lib.process.streams import configure_logs
+from etl_lib.process.logs import configure_logs
 from etl_lib.run.steps import step, step_log
 from etl_lib.settings.config import Inputs, Settings, Telling
 from etl_lib.telling.estimates import expected_seconds, share_done
@@ -76,7 +76,7 @@ def frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
             with step("stage", bytes=1000):
                 thread.start()
                 time.sleep(0.3)
-                structlog.get_logger().info("a line")
+                structlog.get_logger("etl_lib.test").info("a line")
                 print("a line of Java", file=stream, flush=True)
                 time.sleep(1)
             thread.join()
