@@ -16,9 +16,8 @@ from rich.markup import escape
 
 def console_on(stream: TextIO) -> Console:
     """A console for results: in colour and as wide as the terminal, or plain and 110 wide where none is."""
-    on_terminal = stream is sys.stdout and _stdout_is_terminal()
-    width = None if on_terminal else 110
-    return Console(file=stream, width=width, force_terminal=on_terminal, highlight=False, emoji=False)
+    width = _width_of_stdout() if stream is sys.stdout else None
+    return Console(file=stream, width=width or 110, force_terminal=width is not None, highlight=False, emoji=False)
 
 
 def printable(text: str) -> str:
@@ -41,14 +40,19 @@ def stream_of_logs() -> TextIO:
         return sys.stderr
 
 
-def _stdout_is_terminal() -> bool:
-    if not _is_merged():
-        return sys.stdout.isatty()
+def _width_of_stdout() -> int | None:
+    """The columns of the terminal that stdout comes to; None where it comes to no terminal."""
     try:
+        if not _is_merged():
+            return _width_of(sys.stdout)
         with Path(f"/proc/{os.getppid()}/fd/1").open("a", encoding="utf-8") as stream:
-            return stream.isatty()
+            return _width_of(stream)
     except OSError:
-        return False
+        return None
+
+
+def _width_of(stream: TextIO) -> int | None:
+    return (os.get_terminal_size(stream.fileno()).columns or 80) if stream.isatty() else None
 
 
 def _is_merged() -> bool:

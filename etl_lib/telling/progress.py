@@ -50,7 +50,8 @@ class StepDisplay:
         self._stream = stream
         self._history = history
         self._console = Console(file=io.StringIO(), force_terminal=True, highlight=False, emoji=False)
-        self._progress = Progress(SpinnerColumn(), _Name(), _Bar(bar_width=30), _Seconds(), _Note(), disable=True)
+        bar = _Bar(bar_width=30, complete_style="green", finished_style="green", pulse_style="green")
+        self._progress = Progress(SpinnerColumn(), _Name(), bar, _Seconds(), _Note(), disable=True)
         self._progress.add_task(job, total=None, is_step=False)
         self._tasks: dict[str, TaskID] = {}
         self._lock = Lock()
