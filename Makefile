@@ -5,7 +5,7 @@ SHELL := bash
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh .ci/run
+SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh deploy/java/bin/java .ci/run
 
 # Tests use the Spark that is set up here, not the one of a cluster or of another environment.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH

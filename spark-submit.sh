@@ -72,6 +72,7 @@ adapt_to_job() { # jars: those of --with, or else those that the configuration a
 
 use_own_spark() {
   "$root/deploy/setup.sh" </dev/null # standard input is the job's
+  export ORDERS_JAVA="${JAVA_HOME:+$JAVA_HOME/bin/}java" JAVA_HOME="$root/deploy/java"
   export SPARK_HOME="$venv/spark"
   export PYSPARK_PYTHON="$venv/bin/python" PYSPARK_DRIVER_PYTHON="$venv/bin/python"
   export SPARK_CONF_DIR="${SPARK_CONF_DIR:-$root/deploy/spark}" # on the class path, so that log4j2 finds its file without quoting
@@ -79,6 +80,12 @@ use_own_spark() {
   adapt_to_job
   [[ -z "${ORDERS_DRIVER_MEMORY:-}" ]] || args=(--driver-memory "$ORDERS_DRIVER_MEMORY" "${args[@]}")
 }
+
+# Spark's own log has the form of the job's (deploy/spark/log4j2.properties), with the time of this machine.
+if [[ -t 2 ]]; then
+  ORDERS_TIME_ZONE="GMT$(date +%z)"
+  export ORDERS_LOGS=people ORDERS_TIME_ZONE
+fi
 
 # spark-submit merges Python's stderr into stdout, so the job writes its logs to the stderr of this process instead. Two
 # processes can share a terminal or a pipe, but not a file, so a pipe goes in between.

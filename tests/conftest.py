@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import structlog
 from pyspark.sql import SparkSession
+from structlog.stdlib import ProcessorFormatter
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -70,6 +72,9 @@ def logs_of_its_own() -> Iterator[None]:
     """A job sends the logs to the stderr of its test, which is closed after it."""
     yield
     structlog.reset_defaults()
+    for handler in [one for one in logging.root.handlers if isinstance(one.formatter, ProcessorFormatter)]:
+        logging.root.removeHandler(handler)
+        handler.close()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from etl_lib.run.metric_parts import (
     EventMetrics,
     FeatureMetrics,
     FieldProfile,
-    GateMetrics,
     OrderMetrics,
     ProfileShift,
     PublishMetrics,
@@ -26,7 +25,7 @@ from etl_lib.run.metric_parts import (
     WindowMetrics,
 )
 from etl_lib.run.metrics import Metrics, as_json
-from etl_lib.tables.ledger import SetAside
+from etl_lib.tables.ledger import GateResult, SetAside
 from etl_lib.telling.report import pointer
 from etl_lib.telling.state import Attempt, JobState
 
@@ -94,8 +93,8 @@ def rich_day() -> dict[str, Any]:
         tables={name: TableMetrics(*numbers) for name, numbers in _TABLES.items()},
         steps=[StepMetrics(*step) for step in _STEPS], sales=_sales(), profile=_profile(),
         set_aside=(SetAside("orders", "/landing/2024-05-30.jsonl.gz", 88122, 1, "it ends in the middle of a block"),),
-        gates=(GateMetrics("max_rejected_share", "orders", "stop", "passed"),
-               GateMetrics("volume", "orders", "warn", "warned", "1,247,116 records, 18% above the last 7 days")),
+        gates=(GateResult("rejected", "orders", "stop", "passed"),
+               GateResult("volume", "orders", "warn", "warned", "1,247,116 records, 18% above the last 7 days")),
         profile_shifts=(ProfileShift("orders", "currency", "distinct", 3.0, 4.0),),
         publishes={
             "postgres": PublishMetrics("postgresql://db:5432/shop", changes, "p-1", {"fact_sales": 2198443}, "complete")
@@ -133,7 +132,7 @@ def failed_run() -> dict[str, Any]:
 
 def stopped_run() -> dict[str, Any]:
     """A run that a gate stopped, and one of whose gates holds the sinks."""
-    gates = (GateMetrics("max_rejected_share", "orders", "stop", "stopped", "12.0% rejected, above 5.0%"),)
+    gates = (GateResult("rejected", "orders", "stop", "stopped", "12.0% rejected, above 5.0%"),)
     return values_of(Metrics(RUN_ID, "stopped", "orders", ("--set", "output=/lake/o"), STARTED, gates=gates))
 
 

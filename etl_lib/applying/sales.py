@@ -17,7 +17,8 @@ from etl_lib.tables.schemas import DAILY_SALES
 
 MOST_DAYS = 60
 MOST_NAMES = 10
-PARTS = ("days", "countries", "products")
+PARTS = {"days": "date", "countries": "country", "products": "sku"}
+"""What is told, and by what."""
 
 
 def tell_sales(batch: Batch, dates: Collection[date]) -> SalesMetrics | None:
@@ -51,4 +52,4 @@ def tell_sales(batch: Batch, dates: Collection[date]) -> SalesMetrics | None:
 
 def _told(row: Row) -> dict[str, str | int]:
     revenue = "0" if row["revenue"] is None else f"{row['revenue']:f}"
-    return {"name": row["name"], "currency": row["currency"], "units": row["units"], "revenue": revenue}
+    return {PARTS[row["part"]]: row["name"], "currency": row["currency"], "units": row["units"], "revenue": revenue}

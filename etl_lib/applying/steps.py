@@ -209,10 +209,10 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
 
 def _apply_orders(batch: Batch) -> None:
     applied = batch.of("orders").applied
-    with step("fact_sales") as counts:
+    with step("fact_sales", orders=applied) as counts:
         counts["orders"] = applied
         apply_fact_sales(batch)
-    with step("dim_order") as counts:
+    with step("dim_order", orders=applied) as counts:
         counts["orders"] = applied
         apply_dim_order(batch)
 
@@ -239,7 +239,7 @@ def _apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
 
 def _apply_aggregates(batch: Batch) -> set[date]:
     """Daily sales; gives the dates that the batch has touched."""
-    with step("daily_sales") as counts:
+    with step("daily_sales", dates=len(batch.dates)) as counts:  # members may add some to them
         dates = touched_dates(batch)
         counts["dates"] = len(dates)
         apply_daily_sales(batch, dates)

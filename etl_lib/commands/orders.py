@@ -60,7 +60,7 @@ def load_new_files(run: Run, scope: Scope) -> None:
         return
     orders, new_bytes = run.ledger.rows_left(DIM_ORDER), sum(file.size for some in files.values() for file in some)
     with temporary_settings(run.spark, settings_to_stage(new_bytes=new_bytes, orders=orders)):
-        with step("stage") as counts:
+        with step("stage", bytes=new_bytes) as counts:
             batch = stage_readable(run, files, partial(stage_batch, run, scope))
             counts["records"] = sum(dataset.records for dataset in batch.datasets.values())
         pass_gates(run, batch)

@@ -18,7 +18,7 @@ from etl_lib.applying.quarantine_entries import (
 )
 from etl_lib.applying.quarantine_report import print_entries, print_whole
 from etl_lib.applying.steps import apply_batch, finish_interrupted
-from etl_lib.commands.frame import open_run
+from etl_lib.commands.frame import open_run, read_settings
 from etl_lib.deciding.gates import pass_gates
 from etl_lib.deciding.judge import check_rules
 from etl_lib.deciding.results import nothing_new, nothing_read
@@ -27,7 +27,6 @@ from etl_lib.reading.datasets import ORDER_DATASETS
 from etl_lib.run.job import MEANINGS, Job
 from etl_lib.run.run import Run
 from etl_lib.run.steps import step
-from etl_lib.settings.config import Settings
 from etl_lib.settings.quarantine_arguments import REPLAYABLE, Selection, parse_quarantine_arguments
 from etl_lib.settings.rules import RuleBook
 from etl_lib.settings.strict_model import load_settings
@@ -42,7 +41,7 @@ def work_on_quarantine(argv: Sequence[str]) -> None:
     """Read the command line and the settings, then list, show, replay or discard entries."""
     arguments = parse_quarantine_arguments(argv)
     payload = read_payload(arguments.payload)
-    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    settings = read_settings(arguments.config, arguments.overrides)
     warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
     check_quarantine(warehouse)
     selection, named = with_full_ids(warehouse, arguments.selection)

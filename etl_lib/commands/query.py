@@ -15,12 +15,11 @@ import structlog
 from pyspark.errors import AnalysisException, PySparkException
 from rich.table import Table as Grid
 
+from etl_lib.commands.frame import read_settings
 from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.session import open_session
 from etl_lib.process.streams import console_on
 from etl_lib.settings.arguments import Parser
-from etl_lib.settings.config import Settings
-from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.ledger import consistent_versions
 from etl_lib.tables.schemas import ALL_TABLES, ETL_PUBLISHES, ETL_PULLS, ORDER_TABLES, SALES_TABLES, VIEWS, Table, View
 from etl_lib.tables.warehouse import Warehouse
@@ -33,7 +32,7 @@ Answer = TypeVar("Answer")
 def query(argv: Sequence[str]) -> None:
     """Read the command line, run the query that it names, and print what it finds."""
     arguments = parse_arguments(argv)
-    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    settings = read_settings(arguments.config, arguments.overrides)
     sql = read_query(arguments.file)
     warehouse = Warehouse(open_session(settings.spark), settings.warehouse)
     try:

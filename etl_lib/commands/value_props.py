@@ -42,7 +42,7 @@ def compute_features(argv: Sequence[str]) -> None:
             if twice := {file.path for file in files["prints"]} & {file.path for file in files["taps"]}:
                 raise ConfigError(f"input.prints and input.taps name the same file: {min(twice)}")
             counts["files"] = sum(map(len, files.values()))
-        with step("stage") as counts:
+        with step("stage", bytes=sum(file.size for some in files.values() for file in some)) as counts:
             batch = stage_readable(run, files, partial(stage_batch, run, ALL_FILES))
             counts["records"] = sum(dataset.records for dataset in batch.datasets.values())
         pass_gates(run, batch)

@@ -35,7 +35,7 @@ def pass_gates(run: Run, batch: Batch) -> None:
     for drift in drift_sentences(drift_of(batch), run.settings.drift, "warn"):
         log.warning(f"schema drift in {drift}")
     for ids in batch.unlike_ids:
-        log.warning(ids.message)
+        log.warning(ids.logged)
 
 
 def tell_profile(run: Run, batch: Batch) -> None:

@@ -58,11 +58,19 @@ class UnlikeIds:
 
     @property
     def message(self) -> str:
-        """The sentence for a person."""
+        """The sentence for a person, with one of the ids."""
+        return self._sentence(f" ({self.samples[0]})")
+
+    @property
+    def logged(self) -> str:
+        """The same without an id: logs go far, and an id may be a person's."""
+        return self._sentence("")
+
+    def _sentence(self, example: str) -> str:
         count = self.count
         return (
             f"{self.dataset}: {count.with_point:,} of {count.records:,} records have a {self.name} that is a number "
-            f"with .0 ({self.samples[0]}), and none of {', '.join(self.others)} has: these are other ids, so the "
+            f"with .0{example}, and none of {', '.join(self.others)} has: these are other ids, so the "
             f"records do not find each other; write the {self.name} without .0 where the file is made"
         )
 

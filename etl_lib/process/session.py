@@ -54,7 +54,9 @@ def _build(spark_settings: Mapping[str, str]) -> SparkSession:
     builder = SparkSession.builder.appName("orders-lakehouse")
     if "SPARK_REMOTE" not in os.environ:
         submitted = submitted_options()
-        for name, value in {"spark.master": "local[*]", **DELTA, **spark_settings}.items():
+        # Spark's own bar would run over the lines of others.
+        own = {"spark.master": "local[*]", "spark.ui.showConsoleProgress": "false"}
+        for name, value in {**own, **DELTA, **spark_settings}.items():
             if not submitted.contains(name):
                 builder = builder.config(name, value)
     return builder.getOrCreate()

@@ -1,64 +1,23 @@
-"""What a person reads: structured logs on stderr, results on stdout. No revealed secret is in the logs.
+"""What a person reads: logs on stderr, results on stdout.
 
-On a terminal logs are for people, otherwise JSON. spark-submit starts Python with stderr merged into stdout, so both
-streams are looked for anew.
+spark-submit starts Python with stderr merged into stdout, so both streams are looked for anew.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-import threading
-import traceback
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TextIO
+from typing import TextIO
 
-import structlog
 from rich.console import Console
 from rich.markup import escape
-
-from etl_lib.process.redaction import redact, redacted
-
-
-def configure_logs() -> None:
-    """Send every log event to stderr; stdout belongs to the summary.
-
-    From here on secrets are also taken out of what other libraries log, and of errors that nobody catches.
-    """
-    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
-        # PySpark prints a JSON line of its own for each error that it raises; ours says it once.
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
-    _redact_other_outputs()
-    stream = _log_stream()
-    for_people = stream.isatty()
-    # The pretty traces of structlog show local variables, secrets among them.
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if for_people
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S" if for_people else "iso", utc=not for_people),
-            structlog.processors.format_exc_info,
-            redact,
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
-        cache_logger_on_first_use=False,
-    )
 
 
 def console_on(stream: TextIO) -> Console:
     """A console for results: in colour and as wide as the terminal, or plain and 110 wide where none is."""
-    on_terminal = stream is sys.stdout and _stdout_is_terminal()
-    width = None if on_terminal else 110
-    return Console(file=stream, width=width, force_terminal=on_terminal, highlight=False, emoji=False)
+    width = _width_of_stdout() if stream is sys.stdout else None
+    return Console(file=stream, width=width or 110, force_terminal=width is not None, highlight=False, emoji=False)
 
 
 def printable(text: str) -> str:
@@ -74,42 +33,7 @@ def visible(text: str, keep: str = "") -> str:
     return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
-class RedactedRecord(logging.LogRecord):
-    """A record of Python's own logging, whose message and trace have no secret in them."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Handlers that find the trace as text do not make it again."""
-        super().__init__(*args, **kwargs)
-        if self.exc_info and self.exc_info[0]:
-            self.exc_text = redacted(logging.Formatter().formatException(self.exc_info))
-
-    def getMessage(self) -> str:  # noqa: N802 - the name that logging gives it
-        """The message, with its arguments in it."""
-        return redacted(super().getMessage())
-
-
-def _redact_other_outputs() -> None:
-    """Where somebody else (a debugger, a test runner, the platform) has taken the place already, it keeps it."""
-    if logging.getLogRecordFactory() is logging.LogRecord:
-        logging.setLogRecordFactory(RedactedRecord)
-    if sys.excepthook is sys.__excepthook__:
-        sys.excepthook = _show_uncaught
-    if threading.excepthook is threading.__excepthook__:
-        threading.excepthook = _show_uncaught_in_thread
-
-
-def _show_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    sys.stderr.write(redacted("".join(traceback.format_exception(kind, error, trace))))
-
-
-def _show_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
-    if args.exc_type is not SystemExit and args.exc_value is not None:
-        name = args.thread.name if args.thread else "unknown"
-        sys.stderr.write(f"Exception in thread {name}:\n")
-        _show_uncaught(args.exc_type, args.exc_value, args.exc_traceback)
-
-
-def _log_stream() -> TextIO:
+def stream_of_logs() -> TextIO:
     """Where logs go: stderr; under spark-submit the stderr of spark-submit itself, so that stdout has only results.
 
     Needs /proc, and a terminal or a pipe (./spark-submit.sh puts one before a file): two writers with positions of
@@ -124,14 +48,19 @@ def _log_stream() -> TextIO:
         return sys.stderr
 
 
-def _stdout_is_terminal() -> bool:
-    if not _is_merged():
-        return sys.stdout.isatty()
+def _width_of_stdout() -> int | None:
+    """The columns of the terminal that stdout comes to; None where it comes to no terminal."""
     try:
+        if not _is_merged():
+            return _width_of(sys.stdout)
         with Path(f"/proc/{os.getppid()}/fd/1").open("a", encoding="utf-8") as stream:
-            return stream.isatty()
+            return _width_of(stream)
     except OSError:
-        return False
+        return None
+
+
+def _width_of(stream: TextIO) -> int | None:
+    return (os.get_terminal_size(stream.fileno()).columns or 80) if stream.isatty() else None
 
 
 def _is_merged() -> bool:

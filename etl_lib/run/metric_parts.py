@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from etl_lib.tables.file_changes import FileChanges
-
 Counts = Mapping[str, int]
 Drift = Mapping[str, Mapping[str, Counts]]
 """The records (of CSV: the files) with each name, by dataset and kind; without what did not drift."""
@@ -66,8 +64,8 @@ class ProfileShift:
 class SalesMetrics:
     """What daily_sales says after a run of the latest dates that it touched, and what its own orders sold the most of.
 
-    Each has `name` (a date, a country or a sku), `currency`, `units`, and `revenue` as a text with all its digits; none
-    adds two currencies.
+    Each has a `date`, `country` or `sku`, `currency`, `units`, and `revenue` as a text with all its digits; none adds
+    two currencies.
     """
 
     days: Sequence[Mapping[str, Any]]
@@ -95,7 +93,10 @@ class TableMetrics:
     rows_after: int
     version_before: int
     version_after: int
-    files: FileChanges | None = None
+    files_added: int | None = None
+    files_removed: int | None = None
+    bytes_added: int | None = None
+    bytes_removed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,8 +109,10 @@ def table_metrics(
     rows_before: Counts, rows: Counts, before: Counts, after: Counts, files: Mapping[str, FileChanges | None]
 ) -> dict[str, TableMetrics]:
     """Each table with its rows, version and files, which are by its name."""
+    told = {name: vars(changes) for name, changes in files.items() if changes is not None}
     return {
-        name: TableMetrics(rows_before[name], rows[name], before[name], after[name], files.get(name)) for name in rows
+        name: TableMetrics(rows_before[name], rows[name], before[name], after[name], **told.get(name, {}))
+        for name in rows
     }
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from etl_lib.process.errors import ConfigError
+from etl_lib.process.lock import local_folder
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.jdbc_settings import JdbcSource
 from etl_lib.settings.sink_settings import SinkName, SinkSettings
@@ -15,6 +16,7 @@ from etl_lib.settings.strict_model import Location, Section, Share
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / "conf" / "local.yaml"
 
+LogLevel = Literal["debug", "info", "warning", "error"]
 TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
 FeatureWindow = Literal["calendar", "rolling"]
@@ -149,6 +151,8 @@ class Telling(Section):
 
     report: bool = True
     """Write a page in HTML about each run, and an index of all."""
+    progress: bool = True
+    """On a terminal show the steps while they last."""
     personal: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Fields of which no value is told, beside user_id and email."""
 
@@ -160,6 +164,22 @@ class Maintenance(Section):
     """`vacuum` leaves the files of versions that were current within so many hours."""
     keep_days: Annotated[int, Field(ge=0)] = 30
     """`purge` leaves what runs of the last so many days have staged and settled."""
+
+
+class Logs(Section):
+    """What is logged, and where to besides stderr."""
+
+    level: LogLevel = "info"
+    """The least that this project logs; other libraries never log less than warnings."""
+    file: Location | None = None
+    """A file on this machine's disk, for JSON lines."""
+
+    @field_validator("file")
+    @classmethod
+    def _is_local(cls, file: str | None) -> str | None:
+        if file is not None and local_folder(file) is None:
+            raise ValueError("must be on a disk of this machine")
+        return file
 
 
 class Settings(Section):
@@ -189,6 +209,7 @@ class Settings(Section):
     quality: Quality = Quality()
     drift: DriftPolicies = DriftPolicies()
     maintenance: Maintenance = Maintenance()
+    logs: Logs = Logs()
     telling: Telling = Telling()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""

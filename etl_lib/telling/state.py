@@ -43,6 +43,14 @@ class Attempt:
     conflicts: int = 0
     rates: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """What its larger steps did a second, by step and unit."""
+    step_seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long these steps took."""
+    closed_gates: tuple[str, ...] = ()
+    """The gates that were closed, each with its state, as in `volume held`."""
+    publish: str | None = None
+    """`held` while a gate keeps the sinks as they are."""
+    sinks: Mapping[str, str] = field(default_factory=dict)
+    """How the publish to each sink ended."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +87,7 @@ class State:
 def attempt_of(metrics: Metrics) -> Attempt:
     """A run as the state keeps it."""
     is_busy = metrics.error == WarehouseBusyError.__name__
+    larger = [step for step in metrics.steps if step.seconds >= 1 and any(step.counts.values())]
     return Attempt(
         run_id=metrics.run_id,
         job=metrics.job,
@@ -93,10 +102,12 @@ def attempt_of(metrics: Metrics) -> Attempt:
         outcomes=dict(metrics.outcomes),
         conflicts=getattr(metrics.batch, "conflicts", 0),
         rates={
-            step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n}
-            for step in metrics.steps
-            if step.seconds >= 1 and any(step.counts.values())
+            step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n} for step in larger
         },
+        step_seconds={step.name: step.seconds for step in larger},
+        closed_gates=tuple(f"{gate.gate} {gate.state}" for gate in metrics.gates if gate.message),
+        publish=metrics.publish,
+        sinks={name: publish.status for name, publish in metrics.publishes.items()},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +23,7 @@ from etl_lib.tables.schemas import (
     QUARANTINE,
 )
 from tests.job import Job
+from tests.terminal import terminal
 
 DATA_TABLES = ("fact_sales", "dim_order", "dim_user", "dim_product", "daily_sales", "quarantine")
 
@@ -173,3 +175,14 @@ def test_wrong_input_is_told_and_not_traced(job: Job, capsys: pytest.CaptureFixt
     error = capsys.readouterr().err
     assert all(f"column {name} is missing" in error for name in ("email", "created_at", "country"))
     assert json.loads((job.root / "output" / "metrics.json").read_text())["status"] == "failed"
+
+
+def test_on_a_terminal_steps_are_shown_and_make_room_for_the_summary(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    with terminal(columns=160) as (stream, screen):
+        monkeypatch.setattr(sys, "stderr", stream)
+        monkeypatch.setattr(sys, "stdout", stream)
+        assert job.run() == 0
+    assert any("  tables " in line for frame in screen.frames for line in frame)
+    assert all("[info " in line for line in screen.seen[:3])
+    assert "Nothing new" in " ".join(screen.seen[3:])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from pyspark.sql import SparkSession
@@ -23,6 +24,7 @@ from tests.conftest import TEST_SPARK
 from tests.job import FeatureJob, Job
 from tests.killing import DyingJob, contents, copy_of
 from tests.postgres_server import HOST, free_port
+from tests.terminal import terminal
 
 ROOT = Path(__file__).resolve().parents[2]
 ORDER = {"order_id": "o1", "user_id": "u1", "amount": 5, "currency": "EUR", "created_at": "2024-05-01T10:00:00Z"}
@@ -202,7 +204,10 @@ def test_a_client_of_spark_connect_may_see_another_disk_than_its_server(
     (tmp_path / "users.csv").write_text("user_id,email,created_at,country\nu1,a@example.org,2024-01-01,DE\n")
     settings = {"input.orders": landing, "input.users": tmp_path / "users.csv", "input.products": ""}
     settings |= {"warehouse": warehouse, "output": tmp_path / "output"}
-    first = run_on_connect(connect_server, "orders", settings, tmp_path)
+    with terminal(columns=400) as (stream, screen):
+        first = run_on_connect(connect_server, "orders", settings, tmp_path, stderr=stream)
+    # The server tells how many tasks a query has done.
+    assert any(re.search(r"  stage .* \d+ of \d+ tasks", line) for frame in screen.frames for line in frame)
     assert first["outcomes"] == dict.fromkeys(("updated", "unchanged", "stale", "superseded", "out_of_window"), 0) | {
         "inserted": 2,
         "rejected": 1,
@@ -236,21 +241,25 @@ def test_the_features_are_computed_on_spark_connect(tmp_path: Path, connect_serv
         assert (tmp_path / "output" / "value_props" / "final.csv").read_text() == FINAL
 
 
-def run_on_connect(server: str, job: str, settings: Mapping[str, object], folder: Path, *words: str) -> dict[str, Any]:
+def run_on_connect(
+    server: str, job: str, settings: Mapping[str, object], folder: Path, *words: str, stderr: TextIO | None = None
+) -> dict[str, Any]:
     """What a job printed last that ran in a process of its own as a client of Spark Connect: its metrics, say."""
     options = [f"--set={name}={value}" for name, value in settings.items()]
-    return last_line(run_process({"SPARK_REMOTE": server}, job, folder, *words, *options, "--json"))
+    environment = {"SPARK_REMOTE": server, "TERM": "xterm"}
+    return last_line(run_process(environment, job, folder, *words, *options, "--json", stderr=stderr))
 
 
 def run_process(
-    environment: Mapping[str, str], job: str, folder: Path, *arguments: str
+    environment: Mapping[str, str], job: str, folder: Path, *arguments: str, stderr: TextIO | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run a job in a process of its own."""
     return subprocess.run(
         [sys.executable, str(ROOT / "jobs" / f"{job}.py"), *arguments],
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         cwd=folder,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=stderr or subprocess.PIPE,
         text=True,
         timeout=600,
         check=False,
@@ -259,6 +268,6 @@ def run_process(
 
 def last_line(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
     """The JSON object that a job printed last; the job must have succeeded."""
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, (done.stderr or "")[-3000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found

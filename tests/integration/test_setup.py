@@ -132,6 +132,7 @@ def machine(tmp_path: Path) -> Machine:
     (project / "jobs/orders.py").touch()
     for name in ("spark-submit.sh", "deploy/setup.sh"):
         shutil.copy2(PROJECT / name, project / name)
+    shutil.copytree(PROJECT / "deploy/java", project / "deploy/java")
     shutil.copytree(PROJECT / "requirements", project / "requirements")
     for name, jars in PINS.items():
         pins = "".join(f"{hashlib.sha256(jar.encode()).hexdigest()}  {jar}.jar\n" for jar in jars)
@@ -376,6 +377,20 @@ def test_java_home_comes_before_the_path(machine: Machine) -> None:
     machine.command("java", JAVA.format(version="11.0.22"))
 
     assert machine.submit("jobs/orders.py", JAVA_HOME=str(machine.bin / "jdk")).returncode == 0
+
+
+def test_spark_gets_the_same_java_without_the_module_that_it_warns_of(machine: Machine) -> None:
+    java = '"$JAVA_HOME/bin/java" -cp "a b" --add-modules=jdk.incubator.vector --add-opens=x Main ""\n'
+    machine.command("own-spark-submit", OWN_SPARK_SUBMIT.replace(SPARK_SUBMIT.partition("\n")[2], java))
+    shows = JAVA.format(version="21") + "printf 'one: %s\\n' \"$@\"\n"
+    machine.command("jdk/bin/java", shows)
+    machine.command("java", shows.replace("one:", "another:"))
+
+    own = machine.submit("jobs/orders.py", JAVA_HOME=str(machine.bin / "jdk"))
+    on_the_path = machine.submit("jobs/orders.py")
+
+    assert own.stdout.splitlines() == [f"one: {argument}" for argument in ("-cp", "a b", "--add-opens=x", "Main", "")]
+    assert on_the_path.stdout == own.stdout.replace("one:", "another:")
 
 
 def test_a_python_that_is_too_old_is_named(machine: Machine) -> None:

@@ -46,6 +46,7 @@ def test_ids_with_point_zero_are_unlike_where_another_dataset_has_none_of_them(
 def test_the_sentence_says_how_many_which_and_what_to_do() -> None:
     found = UnlikeIds("pays", "user_id", IdCount(4000, 1200), ["prints", "taps"], ["98702.0", "98703.0"])
     assert found.rule == "user_ids_alike"
+    assert found.logged == found.message.replace(" (98702.0)", "")
     assert found.message == (
         "pays: 1,200 of 4,000 records have a user_id that is a number with .0 (98702.0), and none of prints, taps has: "
         "these are other ids, so the records do not find each other; write the user_id without .0 where the file is "

@@ -33,7 +33,7 @@ RESTORE = Restore("r0", {"a": 1}, ["r0", "r1"], 2)
         (Metrics(unmatched={}, set_aside=(), tables={}), {"unmatched": {}, "set_aside": [], "tables": {}}),
         (
             Metrics(tables={"a": TABLE}),
-            {"tables": {"a": {name: value for name, value in vars(TABLE).items() if name != "files"}}},
+            {"tables": {"a": {name: value for name, value in vars(TABLE).items() if value is not None}}},
         ),
         (Metrics(pulls={"orders": PULL}), {"pulls": {"orders": vars(PULL)}}),
         (Metrics(publishes={"s": PublishMetrics("/s")}), {"publishes": {"s": {"address": "/s"}}}),

@@ -530,10 +530,10 @@ def test_an_unchanged_row_is_not_written_again(pg: Sink) -> None:
 @pytest.mark.parametrize(
     ("tables", "gone", "key"),
     [
-        ({"dim_order": [order("o9", user_id="nobody")]}, {}, r"\(user_id\)=\(nobody\)"),
-        ({"fact_sales": lines("o1", ["1"], sku="nothing")}, {}, r"\(sku\)=\(nothing\)"),
-        ({"fact_sales": lines("o9", ["1"])}, {}, r"\(order_id\)=\(o9\)"),
-        ({}, {"dim_product": ["s1"]}, r"\(sku\)=\(s1\)"),
+        ({"dim_order": [order("o9", user_id="nobody")]}, {}, r"\(user_id\)\n"),
+        ({"fact_sales": lines("o1", ["1"], sku="nothing")}, {}, r"\(sku\)\n"),
+        ({"fact_sales": lines("o9", ["1"])}, {}, r"\(order_id\)\n"),
+        ({}, {"dim_product": ["s1"]}, r"\(sku\)\n"),
     ],
     ids=["an order of nobody", "a line of nothing", "a line without its order", "a product that lines name"],
 )

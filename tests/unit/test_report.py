@@ -238,7 +238,7 @@ def test_rejected_records_are_looked_at_and_loaded_again_where_that_can_be(
         (reports.failed_run() | {"arguments": ["--full"]}, "./spark-submit.sh jobs/orders.py --full"),
         (
             reports.stopped_run(),
-            f"./spark-submit.sh jobs/orders.py --apply {RUN_ID} --accept-gate max_rejected_share --set output=/lake/o",
+            f"./spark-submit.sh jobs/orders.py --apply {RUN_ID} --accept-gate rejected --set output=/lake/o",
         ),
         (
             {"status": "done", "run_id": RUN_ID, "publish": "held"},

@@ -27,9 +27,9 @@ from hypothesis import strategies as st
 from etl_lib.commands.frame import exit_code
 from etl_lib.process import redaction
 from etl_lib.process.errors import ConfigError, LakehouseError
+from etl_lib.process.logs import configure_logs
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import SecretError, reveal, without_credentials
-from etl_lib.process.streams import configure_logs
 from tests import aws as services
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -484,7 +484,7 @@ def test_no_secret_is_in_any_value_of_a_log_event(canary: str, capsys: pytest.Ca
     configure_logs()
     structlog.contextvars.bind_contextvars(run=f"r {canary}")
     try:
-        structlog.get_logger().info(
+        structlog.get_logger("etl_lib.test").info(
             f"connected with {canary}",
             url=f"postgresql://u:{quote(canary, safe='')}@h",
             nested={"headers": [("Authorization", f"Bearer {canary}")], f"key {canary}": {canary}},
@@ -506,6 +506,7 @@ def test_no_secret_is_in_any_value_of_a_log_event(canary: str, capsys: pytest.Ca
     assert event == {
         "event": "connected with ***",
         "level": "info",
+        "logger": "etl_lib.test",
         "run": "r ***",
         "url": "postgresql://u:***@h",
         "nested": {"headers": [["Authorization", "Bearer ***"]], "key ***": ["***"]},
@@ -552,7 +553,7 @@ def test_on_a_terminal_neither_values_nor_traces_nor_their_variables_show_a_secr
         try:
             fail_with(password)
         except ExceptionGroup:
-            structlog.get_logger().exception("failed", connection=Connection(), login=password)
+            structlog.get_logger("etl_lib.test").exception("failed", connection=Connection(), login=password)
         print("THE END", file=terminal, flush=True)
         shown = b""
         while b"THE END" not in shown:  # a terminal hands over what has come so far
@@ -587,7 +588,7 @@ def test_other_libraries_logs_have_no_secret_in_them(canary: str) -> None:
 def test_an_error_that_nobody_catches_has_no_secret_in_it() -> None:
     script = (
         "import threading\n"
-        "from etl_lib.process.streams import configure_logs\n"
+        "from etl_lib.process.logs import configure_logs\n"
         "from etl_lib.process.secrets import reveal\n"
         "configure_logs()\n"
         "value = reveal('${CANARY}')\n"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
 
 import pytest
 
 from etl_lib.process.streams import console_on, printable
+from tests.terminal import terminal
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,10 @@ def test_a_text_of_the_input_is_shown_and_steers_nothing(text: str, shown: str) 
     stream = io.StringIO()
     console_on(stream).print(printable(text))
     assert stream.getvalue() == f"{shown}\n"
+
+
+def test_a_console_is_as_wide_as_the_terminal_of_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(columns=160) as (stream, screen):
+        monkeypatch.setattr(sys, "stdout", stream)
+        console_on(stream).print("x" * 150)
+    assert screen.seen == ["x" * 150]

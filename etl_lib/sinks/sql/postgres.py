@@ -178,10 +178,10 @@ class PostgresConnection:
 
 
 def _message(error: dbapi.Error) -> str:
-    """The server's message and code, with the key in question where it is about one; never a whole row."""
+    """The server's message and code, with the columns of the key where it is about one; never a value."""
     fields = error.args[0] if error.args and isinstance(error.args[0], dict) else {"M": str(error)}
     detail = fields.get("D", "")
-    about = f" {detail}" if detail.startswith("Key (") else ""
+    about = f" {detail.partition('=')[0]}" if detail.startswith("Key (") else ""
     return f"{fields.get('M')} (SQLSTATE {fields.get('C', 'unknown')}){about}"
 
 
