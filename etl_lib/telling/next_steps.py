@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etl_lib.process.errors import QualityGateError
+from etl_lib.process.errors import InvariantError, QualityGateError
 from etl_lib.tables.ledger import DONE, FAILED, PLANNED, REPLAY_JOB, UNDONE
 from etl_lib.tables.publishes import DIFFERS
 
@@ -35,7 +35,13 @@ class NextStep:
     command: str | None = None
 
 
-_UNDONE_VERDICTS = {
+_BY_ERROR = {
+    QualityGateError.__name__: Verdict(
+        "bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run."
+    ),
+    InvariantError.__name__: Verdict("bad", "No.", "The tables contradict each other or themselves."),
+}
+_BY_STATUS = {
     FAILED: Verdict("bad", "No.", "The run failed before it was done. What it had not committed is in no table."),
     STOPPED: Verdict("bad", "Not today's.", "A gate stopped the run: the tables are as they were before it."),
     PLANNED: Verdict("plain", "Nothing has changed.", "This is a plan: it shows what the run would do."),
@@ -47,10 +53,8 @@ _INCOMPLETE = Verdict("look", "Not yet.", "The run is not complete; the next one
 def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
-    if metrics.get("error") == QualityGateError.__name__:
-        return Verdict("bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run.")
     if status != DONE:
-        return _UNDONE_VERDICTS.get(str(status), _INCOMPLETE)
+        return _BY_ERROR.get(str(metrics.get("error"))) or _BY_STATUS.get(str(status), _INCOMPLETE)
     if metrics.get("publish") == HELD:
         return Verdict("look", "In the tables, yes.", "The sinks still show the publish before: a gate holds this one.")
     if reasons := list(_doubts(metrics)):

@@ -69,8 +69,8 @@ class Bars:
 
     title: str
     columns: Sequence[charts.Column]
-    points: Sequence[tuple[str, str, str]]
-    """The label, the number, and the class of each."""
+    points: Sequence[tuple[str, str, str, str]]
+    """The label, the number, the tone and the status of each."""
 
 
 def report_view(values: Json, attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def duration_bars(attempts: Sequence[Attempt]) -> Bars:
 
 def _bars(title: str, attempts: Sequence[Attempt], numbers: Sequence[float]) -> Bars:
     points = [
-        (each.started_at[:16].replace("T", " "), f"{number:,}", tone_of(each.status))
+        (each.started_at[:16].replace("T", " "), f"{number:,}", tone_of(each.status), each.status)
         for each, number in zip(attempts, numbers, strict=True)
     ]
     return Bars(title, charts.columns(numbers, slots=LAST_RUNS), points)

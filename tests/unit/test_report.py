@@ -155,6 +155,7 @@ def test_the_cause_of_a_failure_comes_first() -> None:
         ({"status": "planned"}, "Nothing has changed."),
         ({"status": "failed"}, "No."),
         ({"status": "failed", "error": "QualityGateError"}, "Not today's. A quality gate"),
+        ({"status": "failed", "error": "InvariantError"}, "No. The tables contradict"),
         ({"status": "stopped"}, "Not today's. A gate stopped"),
         ({"status": "undone"}, "It no longer counts."),
         ({"status": "applying"}, "Not yet."),
