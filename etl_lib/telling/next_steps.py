@@ -53,6 +53,11 @@ _INCOMPLETE = Verdict("look", "Not yet.", "The run is not complete; the next one
 def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
+    if unwell := unwell_sinks(metrics):
+        sinks = f"The {'sink' if len(unwell) == 1 else 'sinks'} {_listed(unwell)}"
+        return Verdict(
+            "bad", "In the tables, yes.", f"{sinks} {'does' if len(unwell) == 1 else 'do'} not show what they say."
+        )
     if status != DONE:
         return _BY_ERROR.get(str(metrics.get("error"))) or _BY_STATUS.get(str(status), _INCOMPLETE)
     if metrics.get("publish") == HELD:
@@ -76,6 +81,12 @@ def rejected(metrics: Mapping[str, Any]) -> dict[str, int]:
     datasets = metrics.get("datasets") or {}
     counts = {name: counts["outcomes"].get("rejected", 0) for name, counts in datasets.items()}
     return {name: number for name, number in counts.items() if number}
+
+
+def unwell_sinks(metrics: Mapping[str, Any]) -> list[str]:
+    """The sinks that do not show what the tables say, as their publish failed or they differ after it."""
+    publishes = metrics.get("publishes") or {}
+    return [name for name, publish in publishes.items() if publish.get("status") in {FAILED, DIFFERS}]
 
 
 def command(metrics: Mapping[str, Any], job: str, *words: str) -> str:
@@ -108,9 +119,6 @@ def _doubts(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield _several(names, "field that drifted", "fields that drifted")
     if warnings := len(metrics.get("warnings") or ()):
         yield _several(warnings, "warning")
-    for name, publish in (metrics.get("publishes") or {}).items():
-        if publish.get("status") in {FAILED, DIFFERS}:
-            yield f"the sink {name}"
 
 
 def _praise(metrics: Mapping[str, Any]) -> str:
@@ -120,12 +128,12 @@ def _praise(metrics: Mapping[str, Any]) -> str:
         return f"Each of {total:,} records has one outcome, none was rejected, and nothing else stands out."
     if "invariants" in metrics:
         return f"All {len(metrics['invariants']):,} invariants of the tables hold."
-    if metrics.get("publishes"):
-        return "The sinks show what the tables say."
     if metrics.get("pulls"):
         return "All that was asked for has landed; the orders job loads it."
     if "outcomes" in metrics:
         return "There was nothing new: the tables are as the run before left them."
+    if metrics.get("publishes"):
+        return "The sinks show what the tables say."
     return "The run is done, and nothing stands out."
 
 
@@ -187,12 +195,11 @@ def _of_its_surroundings(metrics: Mapping[str, Any]) -> Iterator[NextStep]:
             f"Ask the sender of {_listed(drift)} about the fields that drifted. The setting drift says what each kind "
             "of drift does to a run."
         )
-    for name, publish in (metrics.get("publishes") or {}).items():
-        if publish.get("status") in {FAILED, DIFFERS}:
-            yield NextStep(
-                f"The sink {name} does not show what the tables say. Mend the cause and publish again.",
-                command(metrics, "publish", "--sink", name),
-            )
+    for name in unwell_sinks(metrics):
+        yield NextStep(
+            f"The sink {name} does not show what the tables say. Mend the cause and publish again.",
+            command(metrics, "publish", "--sink", name),
+        )
     if any((metrics.get("invariants") or {}).values()):
         yield NextStep(
             "Find the run that broke the tables, and undo it; the report of each run has its tables.",
