@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etl_lib.process.errors import QualityGateError
+from etl_lib.process.errors import InvariantError, QualityGateError
 from etl_lib.tables.ledger import DONE, FAILED, PLANNED, REPLAY_JOB, UNDONE
 from etl_lib.tables.publishes import DIFFERS
 
@@ -35,7 +35,13 @@ class NextStep:
     command: str | None = None
 
 
-_UNDONE_VERDICTS = {
+_BY_ERROR = {
+    QualityGateError.__name__: Verdict(
+        "bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run."
+    ),
+    InvariantError.__name__: Verdict("bad", "No.", "The tables contradict each other or themselves."),
+}
+_BY_STATUS = {
     FAILED: Verdict("bad", "No.", "The run failed before it was done. What it had not committed is in no table."),
     STOPPED: Verdict("bad", "Not today's.", "A gate stopped the run: the tables are as they were before it."),
     PLANNED: Verdict("plain", "Nothing has changed.", "This is a plan: it shows what the run would do."),
@@ -47,10 +53,13 @@ _INCOMPLETE = Verdict("look", "Not yet.", "The run is not complete; the next one
 def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
-    if metrics.get("error") == QualityGateError.__name__:
-        return Verdict("bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run.")
+    if unwell := unwell_sinks(metrics):
+        sinks = f"The {'sink' if len(unwell) == 1 else 'sinks'} {_listed(unwell)}"
+        return Verdict(
+            "bad", "In the tables, yes.", f"{sinks} {'does' if len(unwell) == 1 else 'do'} not show what they say."
+        )
     if status != DONE:
-        return _UNDONE_VERDICTS.get(str(status), _INCOMPLETE)
+        return _BY_ERROR.get(str(metrics.get("error"))) or _BY_STATUS.get(str(status), _INCOMPLETE)
     if metrics.get("publish") == HELD:
         return Verdict("look", "In the tables, yes.", "The sinks still show the publish before: a gate holds this one.")
     if reasons := list(_doubts(metrics)):
@@ -72,6 +81,12 @@ def rejected(metrics: Mapping[str, Any]) -> dict[str, int]:
     datasets = metrics.get("datasets") or {}
     counts = {name: counts["outcomes"].get("rejected", 0) for name, counts in datasets.items()}
     return {name: number for name, number in counts.items() if number}
+
+
+def unwell_sinks(metrics: Mapping[str, Any]) -> list[str]:
+    """The sinks that do not show what the tables say, as their publish failed or they differ after it."""
+    publishes = metrics.get("publishes") or {}
+    return [name for name, publish in publishes.items() if publish.get("status") in {FAILED, DIFFERS}]
 
 
 def command(metrics: Mapping[str, Any], job: str, *words: str) -> str:
@@ -104,9 +119,6 @@ def _doubts(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield _several(names, "field that drifted", "fields that drifted")
     if warnings := len(metrics.get("warnings") or ()):
         yield _several(warnings, "warning")
-    for name, publish in (metrics.get("publishes") or {}).items():
-        if publish.get("status") in {FAILED, DIFFERS}:
-            yield f"the sink {name}"
 
 
 def _praise(metrics: Mapping[str, Any]) -> str:
@@ -116,12 +128,12 @@ def _praise(metrics: Mapping[str, Any]) -> str:
         return f"Each of {total:,} records has one outcome, none was rejected, and nothing else stands out."
     if "invariants" in metrics:
         return f"All {len(metrics['invariants']):,} invariants of the tables hold."
-    if metrics.get("publishes"):
-        return "The sinks show what the tables say."
     if metrics.get("pulls"):
         return "All that was asked for has landed; the orders job loads it."
     if "outcomes" in metrics:
         return "There was nothing new: the tables are as the run before left them."
+    if metrics.get("publishes"):
+        return "The sinks show what the tables say."
     return "The run is done, and nothing stands out."
 
 
@@ -183,12 +195,11 @@ def _of_its_surroundings(metrics: Mapping[str, Any]) -> Iterator[NextStep]:
             f"Ask the sender of {_listed(drift)} about the fields that drifted. The setting drift says what each kind "
             "of drift does to a run."
         )
-    for name, publish in (metrics.get("publishes") or {}).items():
-        if publish.get("status") in {FAILED, DIFFERS}:
-            yield NextStep(
-                f"The sink {name} does not show what the tables say. Mend the cause and publish again.",
-                command(metrics, "publish", "--sink", name),
-            )
+    for name in unwell_sinks(metrics):
+        yield NextStep(
+            f"The sink {name} does not show what the tables say. Mend the cause and publish again.",
+            command(metrics, "publish", "--sink", name),
+        )
     if any((metrics.get("invariants") or {}).values()):
         yield NextStep(
             "Find the run that broke the tables, and undo it; the report of each run has its tables.",

@@ -127,6 +127,21 @@ def test_nothing_about_a_person_is_in_a_report() -> None:
     assert "abfss://box@store.dfs.core.windows.net/x" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "became"),
+        ({"status": "planned", "tables": None}, "would become"),
+        ({"status": "failed", "tables": None}, "would become"),
+        ({"status": "failed"}, "became"),  # in a sink, after the tables
+    ],
+)
+def test_what_is_in_no_table_is_not_said_to_be_there(changes: dict[str, Any], said: str) -> None:
+    text = drawn(reports.rich_day() | changes).text
+    assert f"What came in, and what {said} of it" in text
+    assert ("would be new or updated" in text) is (said != "became")
+
+
 def test_the_cause_of_a_failure_comes_first() -> None:
     text = drawn(reports.failed_run()).text
     assert text.index("a disk is full") < text.index("What to do next")
@@ -149,12 +164,20 @@ def test_the_cause_of_a_failure_comes_first() -> None:
         ({"status": "done", "gates": [{"state": "accepted"}]}, "Yes, with a look at 1 gate that did not pass."),
         ({"status": "done", "invariants": {"a": 0, "b": 0}}, "Yes. All 2 invariants"),
         ({"status": "done", "publishes": {"s": {"status": "complete"}}}, "Yes. The sinks show"),
-        ({"status": "done", "publishes": {"s": {"status": "differs"}}}, "Yes, with a look at the sink s."),
+        (
+            {"status": "failed", "publishes": {"s": {"status": "differs"}, "t": {"status": "complete"}}},
+            "In the tables, yes. The sink s does not show what they say.",
+        ),
+        (
+            {"status": "failed", "publishes": {"s": {"status": "failed"}, "t": {"status": "failed"}}},
+            "In the tables, yes. The sinks s and t do not show",
+        ),
         ({"status": "done", "publish": "held", "conflicts": 1}, "In the tables, yes."),
         ({"status": "done", "pulls": {"orders": {}}}, "Yes. All that was asked for has landed"),
         ({"status": "planned"}, "Nothing has changed."),
         ({"status": "failed"}, "No."),
         ({"status": "failed", "error": "QualityGateError"}, "Not today's. A quality gate"),
+        ({"status": "failed", "error": "InvariantError"}, "No. The tables contradict"),
         ({"status": "stopped"}, "Not today's. A gate stopped"),
         ({"status": "undone"}, "It no longer counts."),
         ({"status": "applying"}, "Not yet."),
