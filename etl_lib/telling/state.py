@@ -10,13 +10,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etl_lib.process.errors import WarehouseBusyError
-from etl_lib.process.output import read_bytes, write_bytes
+from etl_lib.process.output import names_in, read_bytes, write_bytes
 from etl_lib.run.metric_parts import Counts
-from etl_lib.run.metrics import Metrics
-from etl_lib.tables.ledger import DONE
+
+if TYPE_CHECKING:  # who reads a state waits for no Spark
+    from etl_lib.run.metrics import Metrics
 
 BUSY = "busy"
 """The status of an attempt that found another run at work: neither a success nor a failure."""
@@ -59,6 +60,8 @@ class JobState:
 
     def after(self, attempt: Attempt) -> JobState:
         """What is known after one more attempt; one that is told again, such as a run finished later, is replaced."""
+        from etl_lib.tables.ledger import DONE  # noqa: PLC0415 - as above
+
         others = tuple(each for each in self.attempts if each.run_id != attempt.run_id)
         state = replace(self, last_attempt=attempt, attempts=(*others, attempt)[-MOST_RUNS:])
         if attempt.status == DONE:
@@ -112,6 +115,12 @@ def read_state(output: str, job: str) -> JobState:
         return JobState(**fields, attempts=attempts)
     except (ValueError, TypeError):  # of another release, or written over: it begins anew
         return JobState()
+
+
+def jobs_kept(output: str) -> list[str]:
+    """The jobs of which there is a state."""
+    names = names_in(state_path(output, "").rpartition("/")[0])
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and name[0] not in "_.")
 
 
 def write_state(output: str, job: str, state: JobState) -> None:

@@ -73,6 +73,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
             "optional": (),
         },
         "maintenance": {"retention_hours": 168, "keep_days": 30},
+        "health": {"max_age_hours": {}, "max_failures": 1},
         "logs": {"level": "info", "file": None},
         "telling": {"progress": True},
         "lock_timeout_s": 0,
