@@ -19,7 +19,9 @@ RUN PIP_NO_CACHE_DIR=1 /opt/orders/deploy/setup.sh \
  && chown 185:0 /opt/spark/work-dir \
  && chmod 775 /opt/spark/work-dir
 
+# JAVA_HOME: the machine's Java, which then does not warn above each run (deploy/java/bin/java).
 ENV SPARK_HOME=/opt/spark \
+    JAVA_HOME=/opt/orders/deploy/java \
     PATH=/opt/orders/.venv/bin:/opt/spark/bin:$PATH \
     PYSPARK_PYTHON=/opt/orders/.venv/bin/python \
     PYSPARK_DRIVER_PYTHON=/opt/orders/.venv/bin/python \

@@ -10,7 +10,7 @@ from pathlib import Path
 # Plain `spark-submit jobs/maintain.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.commands.frame import exit_code, run_process
+from etl_lib.commands.entry import exit_code, run_process
 from etl_lib.commands.maintain import maintain
 
 main, run = partial(exit_code, maintain), partial(run_process, maintain)

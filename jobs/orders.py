@@ -10,7 +10,7 @@ from pathlib import Path
 # Plain `spark-submit jobs/orders.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.commands.frame import exit_code, run_process
+from etl_lib.commands.entry import exit_code, run_process
 from etl_lib.commands.orders import load_orders
 
 main, run = partial(exit_code, load_orders), partial(run_process, load_orders)

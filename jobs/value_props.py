@@ -10,7 +10,7 @@ from pathlib import Path
 # Plain `spark-submit jobs/value_props.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.commands.frame import exit_code, run_process
+from etl_lib.commands.entry import exit_code, run_process
 from etl_lib.commands.value_props import compute_features
 
 main, run = partial(exit_code, compute_features), partial(run_process, compute_features)

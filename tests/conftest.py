@@ -72,6 +72,7 @@ def logs_of_its_own() -> Iterator[None]:
     """A job sends the logs to the stderr of its test, which is closed after it."""
     yield
     structlog.reset_defaults()
+    logging.captureWarnings(capture=False)
     for handler in [one for one in logging.root.handlers if isinstance(one.formatter, ProcessorFormatter)]:
         logging.root.removeHandler(handler)
         handler.close()

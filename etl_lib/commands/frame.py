@@ -1,17 +1,12 @@
-"""The frame of every command: its configuration, its logs, and its errors as messages with an exit code."""
+"""The frame of every command that has a run: its configuration, and the run with all that tells of it."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import NoReturn
 
-import structlog
-
-from etl_lib.process.errors import LakehouseError
-from etl_lib.process.logs import configure_logs, log_stream
+from etl_lib.commands.entry import read_settings
 from etl_lib.run import run
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
@@ -22,33 +17,6 @@ from etl_lib.settings.rules import RuleBook
 from etl_lib.settings.strict_model import load_settings
 from etl_lib.telling.progress import display_of
 from etl_lib.telling.ways import tell, ways_on
-
-log = structlog.get_logger(__name__)
-
-Command = Callable[[Sequence[str]], None]
-"""What carries a command line out."""
-
-
-def exit_code(command: Command, argv: Sequence[str] | None = None) -> int:
-    """Carry out `argv`, or else this process's own command line; gives the exit code of the contract.
-
-    An expected error is one log line that says what to do; any other is logged with its trace and exits 1.
-    """
-    configure_logs()
-    try:
-        command(sys.argv[1:] if argv is None else argv)
-    except LakehouseError as error:
-        log.error(str(error), error=type(error).__name__)  # noqa: TRY400 - expected: no trace
-        return error.exit_code
-    except Exception:
-        log.exception("unexpected error: nothing is lost, run the command again or report the trace")
-        return 1
-    return 0
-
-
-def run_process(command: Command) -> NoReturn:
-    """Carry out this process's own command line, and end it with the exit code."""
-    sys.exit(exit_code(command))
 
 
 def nothing_to_check() -> None:
@@ -84,10 +52,3 @@ def read_configuration(arguments: Arguments) -> tuple[Settings, RuleBook]:
     """The settings that the arguments name, and the rules that those name; ConfigError tells every problem."""
     settings = read_settings(arguments.config, arguments.overrides)
     return settings, load_settings(RuleBook, Path(settings.rules))
-
-
-def read_settings(config: Path, overrides: Sequence[str]) -> Settings:
-    """The settings of a file, changed by overrides; from here on the logs are as they say."""
-    settings = load_settings(Settings, config, overrides)
-    configure_logs(settings.logs.level, settings.logs.file, stream=log_stream())
-    return settings

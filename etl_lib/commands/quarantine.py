@@ -18,7 +18,8 @@ from etl_lib.applying.quarantine_entries import (
 )
 from etl_lib.applying.quarantine_report import print_entries, print_whole
 from etl_lib.applying.steps import apply_batch, finish_interrupted
-from etl_lib.commands.frame import open_run, read_settings
+from etl_lib.commands.entry import read_settings
+from etl_lib.commands.frame import open_run
 from etl_lib.deciding.gates import pass_gates
 from etl_lib.deciding.judge import check_rules
 from etl_lib.deciding.results import nothing_new, nothing_read

@@ -15,7 +15,7 @@ import structlog
 from pyspark.errors import AnalysisException, PySparkException
 from rich.table import Table as Grid
 
-from etl_lib.commands.frame import read_settings
+from etl_lib.commands.entry import read_settings
 from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.session import open_session
 from etl_lib.process.streams import console_on

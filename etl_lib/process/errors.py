@@ -87,6 +87,10 @@ class UnfinishedError(LakehouseError):
     """A run was cut off and is to be finished before this can be done."""
 
 
+class UnhealthyError(LakehouseError):
+    """A job is not as healthy as the configuration asks for."""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Whether a disk without space lies behind an error."""
     while True:

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -72,6 +73,38 @@ def local_folder(location: str) -> Path | None:
     if location.startswith("/"):
         return Path(location)
     return Path("/" + location.removeprefix("file:").lstrip("/")) if location.startswith("file:") else None
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The run that holds a warehouse, or was killed while it did."""
+
+    run_id: str
+    pid: int
+    host: str
+    since: str
+    is_dead: bool
+    """Whether its process is known to be gone: that of another machine never is."""
+
+
+def holder_of(location: str) -> Holder | None:
+    """Who holds a local warehouse, by what the holder has left there; the lock itself is not touched."""
+    folder = local_folder(location)
+    try:
+        run = json.loads((folder / HOLDER).read_text(encoding="utf-8")) if folder else None
+        return Holder(**run, is_dead=run["host"] == socket.gethostname() and not _is_alive(run["pid"])) if run else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True
 
 
 def _identity_of(holder: Path) -> str:

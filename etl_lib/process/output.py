@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import pyarrow.fs as pafs
-from pyspark.sql import DataFrame
 
 from etl_lib.process.errors import LakehouseError
 from etl_lib.process.lock import local_folder
+
+if TYPE_CHECKING:  # who reads or writes a file alone waits for no Spark
+    from pyspark.sql import DataFrame
 
 
 def write_text(path: str, text: str) -> None:
@@ -53,6 +56,12 @@ def read_bytes(path: str) -> bytes | None:
             return content
     except FileNotFoundError:
         return None
+
+
+def names_in(folder: str) -> list[str]:
+    """The names of what is in a folder; none when there is no such folder."""
+    system, inner = located(folder)
+    return [entry.base_name for entry in system.get_file_info(pafs.FileSelector(inner, allow_not_found=True))]
 
 
 def write_bytes(path: str, content: bytes | bytearray) -> None:

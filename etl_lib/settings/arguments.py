@@ -212,6 +212,13 @@ def parse_pull_arguments(argv: Sequence[str]) -> Arguments:
     return Arguments(**parser.read(argv))
 
 
+def parse_health_arguments(argv: Sequence[str]) -> Arguments:
+    """Read the command line of the health job; ConfigError says what is wrong with it."""
+    parser = Parser("health", "Say whether the jobs are healthy, without Spark.")
+    parser.add_json("print what is known as one JSON object")
+    return Arguments(**parser.read(argv))
+
+
 def parse_publish_arguments(argv: Sequence[str]) -> PublishArguments:
     """Read the command line of the publish job; ConfigError says what is wrong with it."""
     parser = Parser("publish", "Publish the tables to the configured sinks: what changed since their last publish.")

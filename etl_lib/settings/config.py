@@ -17,6 +17,7 @@ from etl_lib.settings.strict_model import Location, Section, Share
 DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / "conf" / "local.yaml"
 
 LogLevel = Literal["debug", "info", "warning", "error"]
+JobName = Literal["orders", "value_props", "pull", "publish", "quarantine", "maintain"]
 TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
 FeatureWindow = Literal["calendar", "rolling"]
@@ -182,6 +183,15 @@ class Logs(Section):
         return file
 
 
+class Health(Section):
+    """What the health job calls healthy."""
+
+    max_age_hours: dict[JobName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """How long ago the last success of a job may be; a job without a number is not judged by its age."""
+    max_failures: Annotated[int, Field(ge=1)] = 1
+    """So many failures in a row make a job unhealthy."""
+
+
 class Settings(Section):
     """Everything a run depends on, apart from its command line."""
 
@@ -209,6 +219,7 @@ class Settings(Section):
     quality: Quality = Quality()
     drift: DriftPolicies = DriftPolicies()
     maintenance: Maintenance = Maintenance()
+    health: Health = Health()
     logs: Logs = Logs()
     telling: Telling = Telling()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0

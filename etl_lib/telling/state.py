@@ -7,16 +7,18 @@ none: that is seen by the time of the last attempt.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from etl_lib.process.errors import WarehouseBusyError
-from etl_lib.process.output import read_bytes, write_bytes
+from etl_lib.process.output import names_in, read_bytes, write_bytes
 from etl_lib.run.metric_parts import Counts
-from etl_lib.run.metrics import Metrics
-from etl_lib.tables.ledger import DONE
+
+if TYPE_CHECKING:  # who reads a state waits for no Spark
+    from etl_lib.run.metrics import Metrics
 
 BUSY = "busy"
 """The status of an attempt that found another run at work: neither a success nor a failure."""
@@ -65,6 +67,8 @@ class JobState:
 
     def after(self, attempt: Attempt) -> JobState:
         """What is known after one more attempt; one that is told again, such as a run finished later, is replaced."""
+        from etl_lib.tables.ledger import DONE  # noqa: PLC0415 - as above
+
         others = tuple(each for each in self.attempts if each.run_id != attempt.run_id)
         state = replace(self, last_attempt=attempt, attempts=(*others, attempt)[-MOST_RUNS:])
         if attempt.status == DONE:
@@ -87,6 +91,7 @@ class State:
 def attempt_of(metrics: Metrics) -> Attempt:
     """A run as the state keeps it."""
     is_busy = metrics.error == WarehouseBusyError.__name__
+    datasets = metrics.batch.datasets.values() if metrics.batch else ()
     larger = [step for step in metrics.steps if step.seconds >= 1 and any(step.counts.values())]
     return Attempt(
         run_id=metrics.run_id,
@@ -98,8 +103,8 @@ def attempt_of(metrics: Metrics) -> Attempt:
         error=metrics.error,
         message=metrics.message,
         has_files=not metrics.is_refused,
-        records=sum(each.records for each in metrics.batch.datasets.values()) if metrics.batch else 0,
-        outcomes=dict(metrics.outcomes),
+        records=sum(each.records for each in datasets),
+        outcomes=dict(sum((Counter(each.outcomes) for each in datasets), Counter())),
         conflicts=getattr(metrics.batch, "conflicts", 0),
         rates={
             step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n} for step in larger
@@ -121,6 +126,12 @@ def read_state(output: str, job: str) -> JobState:
         return JobState(**fields, attempts=attempts)
     except (ValueError, TypeError):  # of another release, or written over: it begins anew
         return JobState()
+
+
+def jobs_kept(output: str) -> list[str]:
+    """The jobs of which there is a state."""
+    names = names_in(state_path(output, "").rpartition("/")[0])
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and name[0] not in "_.")
 
 
 def write_state(output: str, job: str, state: JobState) -> None:

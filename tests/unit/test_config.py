@@ -86,6 +86,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
         },
         "telling": {"report": True, "progress": True, "personal": ()},
         "maintenance": {"retention_hours": 168, "keep_days": 30},
+        "health": {"max_age_hours": {}, "max_failures": 1},
         "logs": {"level": "info", "file": None},
         "lock_timeout_s": 0,
         "samples": 20,

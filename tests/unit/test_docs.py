@@ -19,6 +19,7 @@ from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.arguments import (
     Arguments,
     parse_feature_arguments,
+    parse_health_arguments,
     parse_maintain_arguments,
     parse_order_arguments,
     parse_publish_arguments,
@@ -53,6 +54,7 @@ JOBS: dict[str, Parse] = {
     "jobs/quarantine.py": parse_quarantine_arguments,
     "jobs/maintain.py": parse_maintain_arguments,
     "jobs/pull.py": parse_pull_arguments,
+    "jobs/health.py": parse_health_arguments,
     "jobs/publish.py": parse_publish_arguments,
     "jobs/report.py": parse_report_arguments,
 }

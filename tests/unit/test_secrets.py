@@ -24,7 +24,7 @@ import structlog
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from etl_lib.commands.frame import exit_code
+from etl_lib.commands.entry import exit_code
 from etl_lib.process import redaction
 from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.process.logs import configure_logs

@@ -1,0 +1,19 @@
+"""The health job: whether the other jobs are well, without Spark.
+
+.venv/bin/python jobs/health.py
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+# Plain `spark-submit jobs/health.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from etl_lib.commands.entry import exit_code, run_process
+from etl_lib.commands.health import check_health
+
+main, run = partial(exit_code, check_health), partial(run_process, check_health)
+
+if __name__ == "__main__":
+    run()
