@@ -18,8 +18,9 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import parse_maintain_arguments, parse_order_arguments, parse_publish_arguments
-from etl_lib.settings.config import Inputs, Settings, Telling
+from etl_lib.settings.config import Inputs, Settings
 from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
+from etl_lib.settings.telling_settings import Telling
 from etl_lib.telling.metrics_files import MetricsFiles
 from etl_lib.telling.next_steps import next_steps, verdict
 from etl_lib.telling.report import Report, draw_index, draw_report, separated
