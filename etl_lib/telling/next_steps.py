@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from etl_lib.process.errors import InvariantError, QualityGateError
-from etl_lib.tables.ledger import DONE, FAILED, PLANNED, REPLAY_JOB, UNDONE
+from etl_lib.tables.holds import HELD
+from etl_lib.tables.ledger import DONE, FAILED, ORDERS_JOB, PLANNED, REPLAY_JOB, STOPPED, UNDONE
 from etl_lib.tables.publishes import DIFFERS
 
-STOPPED, HELD = "stopped", "held"
+PUBLISH = "publish"
 _REPLAYABLE = "orders"
 _MOST_REASONS = 3
 _EVENTS = ("prints", "taps", "pays")
@@ -58,10 +59,10 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
         return Verdict(
             "bad", "In the tables, yes.", f"{sinks} {'does' if len(unwell) == 1 else 'do'} not show what they say."
         )
+    if metrics.get("publish") == HELD and (status == DONE or metrics.get("job") == PUBLISH):
+        return Verdict("look", "In the tables, yes.", "The sinks still show the publish before: a gate holds this one.")
     if status != DONE:
         return _BY_ERROR.get(str(metrics.get("error"))) or _BY_STATUS.get(str(status), _INCOMPLETE)
-    if metrics.get("publish") == HELD:
-        return Verdict("look", "In the tables, yes.", "The sinks still show the publish before: a gate holds this one.")
     if reasons := list(_doubts(metrics)):
         return Verdict("look", "Yes, with a look at", f"{_listed(_few(reasons))}.")
     return Verdict("good", "Yes.", _praise(metrics))
@@ -117,6 +118,8 @@ def _doubts(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield _several(len(closed), "gate that did not pass", "gates that did not pass")
     if names := sum(len(of_kind) for kinds in (metrics.get("drift") or {}).values() for of_kind in kinds.values()):
         yield _several(names, "field that drifted", "fields that drifted")
+    if shifts := len(metrics.get("profile_shifts") or ()):
+        yield _several(shifts, "value that shifted", "values that shifted")
     if warnings := len(metrics.get("warnings") or ()):
         yield _several(warnings, "warning")
 
@@ -142,22 +145,29 @@ def _of_its_end(metrics: Mapping[str, Any]) -> Iterator[NextStep]:
     if status == FAILED:
         again = shlex.join(["./spark-submit.sh", f"jobs/{job}.py", *(metrics.get("arguments") or ())])
         yield NextStep("Mend the cause that the message names, then run the same command again.", again)
-    elif status == STOPPED:
-        names = [gate["gate"] for gate in metrics.get("gates") or () if gate["state"] == STOPPED]
-        accepted = [word for name in names for word in ("--accept-gate", name)]
+    elif status == STOPPED and job != PUBLISH:
+        by_hand = [ORDERS_JOB, "--apply", run_id] if job in (ORDERS_JOB, REPLAY_JOB) else [job]
         yield NextStep(
             "If the input is right as it is, apply the run by hand. If not, mend the input and run the job again.",
-            command(metrics, "orders", "--apply", run_id, *accepted),
+            command(metrics, *by_hand, *_accepting(metrics, STOPPED)),
         )
     elif status == PLANNED and job == "orders":
         yield NextStep("Carry out exactly this plan.", command(metrics, job, "--apply", run_id))
     elif status == PLANNED:
         yield NextStep("To carry it out, give the same command without --plan.")
     if metrics.get("publish") == HELD:
+        held = next(iter(metrics.get("held_by") or ()), run_id)
+        by_hand = [PUBLISH, "--release", held] if job != "value_props" else [job, *_accepting(metrics, HELD)]
         yield NextStep(
             "Look at the gate that holds the publish. Release it by hand, or let a later run pass the same gate.",
-            command(metrics, "publish", "--release", run_id),
+            command(metrics, *by_hand),
         )
+
+
+def _accepting(metrics: Mapping[str, Any], state: str) -> list[str]:
+    """The options that overrule the gates with this state."""
+    names = dict.fromkeys(gate["gate"] for gate in metrics.get("gates") or () if gate["state"] == state)
+    return [word for name in names for word in ("--accept-gate", name)]
 
 
 def _of_its_records(metrics: Mapping[str, Any]) -> Iterator[NextStep]:

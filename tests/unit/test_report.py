@@ -190,7 +190,7 @@ def test_one_sentence_says_whether_the_numbers_can_be_trusted(changes: dict[str,
 
 
 def test_a_headline_names_few_reasons() -> None:
-    assert verdict(reports.rich_day()).sentence == "1,204 rejected records, 2 conflicts and 4 more points."
+    assert verdict(reports.rich_day()).sentence == "1,204 rejected records, 2 conflicts and 5 more points."
 
 
 REPLAY = "When a rule is mended, load the rejected orders again."
@@ -268,11 +268,29 @@ def test_rejected_records_are_looked_at_and_loaded_again_where_that_can_be(
             {"status": "done", "run_id": RUN_ID, "publish": "held"},
             f"./spark-submit.sh jobs/publish.py --release {RUN_ID}",
         ),
+        (
+            {"status": "stopped", "job": "publish", "run_id": "p", "publish": "held", "held_by": [RUN_ID, "later"]},
+            f"./spark-submit.sh jobs/publish.py --release {RUN_ID}",
+        ),
+        (
+            {"status": "stopped", "job": "value_props", "gates": [{"gate": "records", "state": "stopped"}] * 2},
+            "./spark-submit.sh jobs/value_props.py --accept-gate records",
+        ),
+        (
+            {"status": "done", "job": "value_props", "publish": "held", "gates": [{"gate": "volume", "state": "held"}]},
+            "./spark-submit.sh jobs/value_props.py --accept-gate volume",
+        ),
     ],
-    ids=["failed", "stopped", "held"],
+    ids=["failed", "stopped", "held", "a publish that is held", "features stopped", "features held"],
 )
 def test_the_most_urgent_step_comes_first(values: dict[str, Any], command: str) -> None:
     assert next_steps(values)[0].command == command
+
+
+def test_a_publish_that_is_held_does_not_doubt_the_tables() -> None:
+    held = {"status": "stopped", "job": "publish", "error": "QualityGateError", "publish": "held"}
+    assert verdict(held).answer == "In the tables, yes."
+    assert verdict({**held, "job": "orders"}).answer == "Not today's."
 
 
 def test_a_run_that_nothing_stands_out_of_asks_for_nothing() -> None:
