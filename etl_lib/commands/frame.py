@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from etl_lib.commands.entry import read_settings
@@ -16,7 +17,7 @@ from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
 from etl_lib.settings.strict_model import load_settings
 from etl_lib.telling.progress import display_of
-from etl_lib.telling.ways import tell, ways_on
+from etl_lib.telling.ways import begin, tell, ways_on
 
 
 def nothing_to_check() -> None:
@@ -39,10 +40,9 @@ def open_run(
             display.hide()
         tell(ways, metrics)
 
+    around = Surroundings(check=check, begin=partial(begin, ways), tell=tell_run, watcher=display)
     with (
-        run.open_run(
-            job, settings, arguments, rules, Surroundings(check=check, tell=tell_run, watcher=display)
-        ) as opened,
+        run.open_run(job, settings, arguments, rules, around) as opened,
         display.following(opened.spark) if display else nullcontext(),
     ):
         yield opened

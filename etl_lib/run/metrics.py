@@ -103,8 +103,7 @@ class Metrics:
 
 def metrics_of(manifest: RunManifest) -> Metrics:
     """The metrics of a run that has just begun: it has failed until it comes to another end."""
-    arguments = [redacted(argument) for argument in manifest.arguments]
-    return Metrics(manifest.run_id, FAILED, manifest.job, arguments, manifest.started_at)
+    return Metrics(manifest.run_id, FAILED, manifest.job, manifest.arguments, manifest.started_at)
 
 
 def table_metrics(
@@ -119,8 +118,8 @@ def table_metrics(
 
 
 def as_json(metrics: Metrics, *, indent: int | None = None, ensure_ascii: bool = False) -> str:
-    """All metrics, as one JSON object."""
-    return json.dumps(metrics, default=values_by_key, indent=indent, ensure_ascii=ensure_ascii)
+    """All metrics, as one JSON object, without the secrets that were revealed up to now."""
+    return redacted(json.dumps(metrics, default=values_by_key, indent=indent, ensure_ascii=ensure_ascii))
 
 
 def values_by_key(metrics: object) -> dict[str, object]:

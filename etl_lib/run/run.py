@@ -71,6 +71,8 @@ class Surroundings:
 
     check: Callable[[], None]
     """Raises LakehouseError for what can be refused before Spark is there."""
+    begin: Callable[[Metrics], None]
+    """Tells that the run has begun and has the warehouse."""
     tell: Callable[[Metrics], None]
     watcher: Watcher | None = None
 
@@ -105,6 +107,7 @@ def open_run(
             surroundings.check()
             with warehouse_lock(settings.warehouse, manifest.run_id, manifest.started_at, settings.lock_timeout_s):
                 metrics.is_refused = False
+                surroundings.begin(metrics)
                 with step("session"):
                     spark = open_session(settings.spark)
                 warehouse = Warehouse(spark, settings.warehouse)

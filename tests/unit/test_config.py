@@ -84,7 +84,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
             "min_records": 10,
             "optional": (),
         },
-        "telling": {"report": True, "progress": True, "personal": ()},
+        "telling": {"report": True, "progress": True, "traces": None, "lineage": None, "personal": ()},
         "maintenance": {"retention_hours": 168, "keep_days": 30},
         "health": {"max_age_hours": {}, "max_failures": 1},
         "logs": {"level": "info", "file": None},

@@ -32,6 +32,7 @@ from etl_lib.settings.report_arguments import ReportArguments, parse_report_argu
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.settings.strict_model import load_settings
+from etl_lib.settings.telling_settings import LineageSettings, TraceSettings
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
 from etl_lib.value_props.expectations import WEEK_RULES
 
@@ -163,6 +164,13 @@ def test_the_configuration_page_has_every_setting() -> None:
 )
 def test_the_page_of_sources_has_every_setting(model: type[BaseModel], heading: str) -> None:
     listed = {code(name): default == "must be given" for name, default, _ in rows(section(SOURCES, heading))}
+    assert listed == {name: field.is_required() for name, field in model.model_fields.items()}
+
+
+@pytest.mark.parametrize(("model", "heading"), [(TraceSettings, "## Traces"), (LineageSettings, "## Lineage")])
+def test_the_page_of_traces_and_lineage_has_every_setting(model: type[BaseModel], heading: str) -> None:
+    page = ROOT / "docs" / "how-to" / "traces-and-lineage.md"
+    listed = {code(name): default == "must be given" for name, default, _ in rows(section(page, heading))}
     assert listed == {name: field.is_required() for name, field in model.model_fields.items()}
 
 
