@@ -54,10 +54,8 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
     if unwell := unwell_sinks(metrics):
-        sinks = f"The {'sink' if len(unwell) == 1 else 'sinks'} {_listed(unwell)}"
-        return Verdict(
-            "bad", "In the tables, yes.", f"{sinks} {'does' if len(unwell) == 1 else 'do'} not show what they say."
-        )
+        sinks = f"The sink {unwell[0]} does" if unwell == unwell[:1] else f"The sinks {_listed(unwell)} do"
+        return Verdict("bad", "In the tables, yes.", f"{sinks} not show what they say.")
     if status != DONE:
         return _BY_ERROR.get(str(metrics.get("error"))) or _BY_STATUS.get(str(status), _INCOMPLETE)
     if metrics.get("publish") == HELD:
