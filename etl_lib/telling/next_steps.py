@@ -55,10 +55,8 @@ def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
     if unwell := unwell_sinks(metrics):
-        sinks = f"The {'sink' if len(unwell) == 1 else 'sinks'} {_listed(unwell)}"
-        return Verdict(
-            "bad", "In the tables, yes.", f"{sinks} {'does' if len(unwell) == 1 else 'do'} not show what they say."
-        )
+        sinks = f"The sink {unwell[0]} does" if unwell == unwell[:1] else f"The sinks {_listed(unwell)} do"
+        return Verdict("bad", "In the tables, yes.", f"{sinks} not show what they say.")
     if metrics.get("publish") == HELD and (status == DONE or metrics.get("job") == PUBLISH):
         return Verdict("look", "In the tables, yes.", "The sinks still show the publish before: a gate holds this one.")
     if status != DONE:

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from etl_lib.process.output import located, write_bytes
+from etl_lib.process.redaction import redacted
 from etl_lib.process.streams import visible
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.telling.report_view import index_view, report_view
@@ -137,11 +138,11 @@ def impersonal(text: str) -> str:
 def _shown(value: object) -> object:
     """What a template puts on the page: every text passes here, so none can steer the screen of its reader."""
     if isinstance(value, str) and not hasattr(value, "__html__"):
-        return visible(impersonal(value), keep="\n")
+        return visible(impersonal(redacted(value)), keep="\n")
     return value
 
 
-@cache
+@lru_cache(maxsize=1)
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("etl_lib.telling"),

@@ -74,13 +74,17 @@ def print_summary(job: Job, metrics: Metrics, settings: Settings, stream: TextIO
         _print_publishes(metrics, console)
     for drift in drift_sentences(batch.drift if batch else {}, settings.drift, "warn", "fail"):
         console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
+    _print_places(metrics, settings, console)
+    if batch is not None:
+        _print_publishes(metrics, console)
+
+
+def _print_places(metrics: Metrics, settings: Settings, console: Console) -> None:
     latest, own = metrics_paths(settings.output, metrics.run_id)
     places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
     if settings.telling.report:
         places.append(f"Report   {report_path(settings.output, metrics.run_id)}")
     console.print("\n".join(places), soft_wrap=True, markup=False)
-    if batch is not None:
-        _print_publishes(metrics, console)
 
 
 def print_plan(job: Job, metrics: Metrics, stream: TextIO) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from etl_lib.commands.report import report
 from etl_lib.process.errors import ConfigError
+from etl_lib.process.redaction import remember
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import parse_maintain_arguments, parse_order_arguments, parse_publish_arguments
@@ -141,6 +142,15 @@ def test_what_is_in_no_table_is_not_said_to_be_there(changes: dict[str, Any], sa
     text = drawn(reports.rich_day() | changes).text
     assert f"What came in, and what {said} of it" in text
     assert ("would be new or updated" in text) is (said != "became")
+
+
+def test_a_secret_that_the_run_has_read_is_in_no_report() -> None:
+    """Also one that stands in the arguments, which were kept before it was read."""
+    remember("c4nary-of-a-report")
+    values = reports.failed_run() | {"arguments": ["--set", "x=c4nary-of-a-report"], "message": "c4nary-of-a-report"}
+    html = draw_report(values, [], "")
+    assert "c4nary" not in html
+    assert "x=***" in html
 
 
 def test_the_cause_of_a_failure_comes_first() -> None:
