@@ -56,7 +56,7 @@ def record_plan(run: Run, batch: Batch) -> None:
     rows, inferred = run.warehouse.rows(MOVED_TABLES), missing_counts(batch)
     run.metrics.tell_input(order_metrics(batch, rows), run.manifest)
     run.metrics.status, run.metrics.inferred = PLANNED, inferred
-    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
+    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions, gates=run.metrics.gates))
     applied, most = batch.of("orders").applied, run.settings.samples
     if applied and not run.arguments.as_json:
         dates, orders = dict(sorted(batch.dates.items())), changed_orders(batch, most)

@@ -36,7 +36,7 @@ def reasons(datasets: Iterable[str], rules: RuleBook) -> Column:
     """What a staged record was rejected for, as quarantine has it: just the rules that refuse."""
     messages: dict[str, str] = {}
     for dataset in datasets:
-        refusing = {name: rule.message for name, rule in rules.of(dataset).items() if rule.severity != "warn"}
+        refusing = {name: rule.message for name, rule in rules.of(dataset).items() if rule.is_refusing}
         messages |= {f"{dataset}.{name}": message for name, message in (STRUCTURAL | refusing).items()}
     message_of = F.create_map(*(F.lit(text) for pair in messages.items() for text in pair))
 

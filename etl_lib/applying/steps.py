@@ -7,19 +7,23 @@ then what is computed from the tables, and the ledger very last.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
+from datetime import date
 from functools import partial
 
 import structlog
 
 from etl_lib.applying.daily_sales import apply_daily_sales, touched_dates
+from etl_lib.applying.invariant_gate import invariant_gate
 from etl_lib.applying.members import apply_members
 from etl_lib.applying.orders import apply_dim_order, apply_fact_sales
 from etl_lib.applying.quarantine import apply_quarantine, settle_replays
+from etl_lib.applying.sales import tell_sales
 from etl_lib.deciding.counts import Batch, count_batch, missing_counts
-from etl_lib.deciding.gates import quality_problem
-from etl_lib.deciding.results import MOVED_TABLES, all_rule_results, order_metrics
+from etl_lib.deciding.gate_checks import accepted_result, gate_results
+from etl_lib.deciding.gates import stop_of, stopping
+from etl_lib.deciding.results import MOVED_TABLES, all_rule_results, order_metrics, record_stop
 from etl_lib.deciding.stage import Stage
 from etl_lib.process.concurrently import concurrently
 from etl_lib.process.errors import ConflictError, PlanError
@@ -30,19 +34,20 @@ from etl_lib.run.restore import finish_restores, unfinished_restores
 from etl_lib.run.run import Run
 from etl_lib.run.steps import step
 from etl_lib.settings.rules import RuleBook
+from etl_lib.tables.holds import HELD, is_held
 from etl_lib.tables.ledger import (
     APPLYING,
     DONE,
     FAILED,
+    STOPPED,
     RunEntry,
     RunManifest,
-    planned_versions,
     rows_after,
     rows_at,
     tables_left,
     write_run,
 )
-from etl_lib.tables.open_runs import all_closed, read_manifest, unfinished
+from etl_lib.tables.open_runs import admitted_gates, all_closed, read_manifest, unfinished, waiting_run
 from etl_lib.tables.schemas import DIMENSIONS, ETL_STAGE, ORDER_TABLES, PUBLISHED_TABLES
 
 log = structlog.get_logger(__name__)
@@ -79,11 +84,11 @@ def finish_interrupted(run: Run) -> None:
         begun = time.monotonic()
         metrics = metrics_of(manifest)
         batch = count_batch(Stage(run.warehouse, manifest.run_id), run.settings)
-        if (problem := quality_problem(run, batch, manifest)) is not None:
-            # It was cut off at the gate: it stays closed, and the files are read again by a later run.
-            results = all_rule_results(run, batch, missing_counts(batch))
-            entry = RunEntry(manifest, FAILED, metrics, {}, {}, str(problem), results)
-            write_run(run.warehouse, entry, again=True)
+        admitted = admitted_gates(run.warehouse, manifest.run_id) if manifest.is_admitted else None
+        metrics.gates = gate_results(run, batch, manifest) if admitted is None else admitted
+        if (stop := stop_of(metrics.gates)) is not None:
+            # It was cut off at the gate, which stays closed: the files are read again by a later run.
+            record_stop(run, manifest, metrics, batch, str(stop))
             continue
         apply_batch(run, manifest, batch, metrics, is_retry=True)
         metrics.duration_s = round(time.monotonic() - begun, 3)
@@ -91,22 +96,38 @@ def finish_interrupted(run: Run) -> None:
         run.metrics.finished_runs.append(manifest.run_id)
 
 
-def apply_plan(run: Run, run_id: str) -> None:
-    """Apply exactly the plan that waits under this id; PlanError when none does, or when a table has moved since."""
+def apply_plan(run: Run, run_id: str, accepted: Collection[str] = ()) -> None:
+    """Apply exactly the plan, or the run stopped by just the gates `accepted`, that waits under this id.
+
+    PlanError when none does, or when a table has moved since.
+    """
     cut_off = [row["run_id"] for row in unfinished_restores(run.warehouse)]
     if left := [*cut_off, *(manifest.run_id for manifest in unfinished(run.warehouse))]:
         raise PlanError(f"run {', '.join(left)} was cut off: run the job once without --apply to finish it first")
-    before = planned_versions(run.warehouse, run.manifest.job, run_id)
-    if before is None:
+    waiting = waiting_run(run.warehouse, run_id)
+    if waiting is None:
         raise PlanError(f"{run_id} is no plan that waits to be applied: it is unknown, applied already, or no plan")
+    if wrong := _wrongly_accepted(run_id, stopping(waiting.gates), accepted):
+        raise PlanError(wrong)
     now = run.warehouse.versions(PUBLISHED_TABLES)
-    if moved := _moved(before, now):
+    if moved := _moved(waiting.versions, now):
         raise PlanError(f"plan {run_id} no longer holds, make a new one: {moved}")
     manifest = replace(read_manifest(run.warehouse, run_id), versions=now)
+    run.metrics.gates = [accepted_result(gate) if gate.state == STOPPED else gate for gate in waiting.gates]
     # From here on a crash leaves an unfinished run, no longer a plan that waits.
-    write_run(run.warehouse, RunEntry(manifest, APPLYING, Metrics(), now, {}), again=True)
+    entry = RunEntry(manifest, APPLYING, Metrics(), now, {}, gates=run.metrics.gates)
+    write_run(run.warehouse, entry, again=True)
     batch = count_batch(Stage(run.warehouse, run_id), run.settings)
     apply_batch(run, manifest, batch, run.metrics, is_retry=True)
+
+
+def _wrongly_accepted(run_id: str, stopped: Collection[str], accepted: Collection[str]) -> str:
+    """What is wrong with the gates that were accepted for a run that waits; empty when they are just those it needs."""
+    if missing := [name for name in stopped if name not in accepted]:
+        needed = " ".join(f"--accept-gate {name}" for name in missing)
+        return f"run {run_id} was stopped at a gate: look at its report, then say {needed}"
+    others = ", ".join(sorted(set(accepted) - set(stopped)))
+    return f"run {run_id} was not stopped at {others}: leave out that --accept-gate" if others else ""
 
 
 def _refuse_if_overtaken(run: Run, manifest: RunManifest, batch: Batch) -> None:
@@ -152,7 +173,12 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
             **{dataset: partial(_apply_members, batch, dataset, is_retry=is_retry) for dataset in DIMENSIONS},
         )
     inferred = {dataset: results[dataset] for dataset in DIMENSIONS}
-    _apply_aggregates(batch)
+    dates = _apply_aggregates(batch)
+    if run.settings.telling.report:
+        with step("sales"):
+            metrics.sales = tell_sales(batch, dates)
+    if run.settings.quality.invariants != "off":
+        metrics.gates = [*metrics.gates, invariant_gate(run, dates)]
     with step("ledger"):
         before = manifest.versions
         # Of a run that was cut off nobody knows any more into which tables it wrote.
@@ -161,9 +187,12 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
         rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
         metrics.tell_input(order_metrics(batch, rows), manifest)
         metrics.status, metrics.inferred = DONE, inferred
+        metrics.publish = HELD if is_held(metrics.gates) else None
         if manifest.is_replay:
             metrics.replayed = orders.records - orders.outcomes["rejected"]
-        metrics.tables = table_metrics(rows_before, rows, before, after)
+        changed = [table for table in PUBLISHED_TABLES if after[table.name] != before[table.name]]
+        files = {table.name: warehouse.files_changed(table, before[table.name], after[table.name]) for table in changed}
+        metrics.tables = table_metrics(rows_before, rows, before, after, files)
         entry = RunEntry(
             manifest,
             DONE,
@@ -173,6 +202,7 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
             rules=all_rule_results(run, batch, inferred),
             files=batch.files,
             tables_left={} if is_retry else tables_left(warehouse, ORDER_TABLES, rows),
+            gates=metrics.gates,
         )
         write_run(warehouse, entry, again=is_retry)
 
@@ -207,8 +237,10 @@ def _apply_members(batch: Batch, dataset: str, *, is_retry: bool) -> int:
     return inferred
 
 
-def _apply_aggregates(batch: Batch) -> None:
+def _apply_aggregates(batch: Batch) -> set[date]:
+    """Daily sales; gives the dates that the batch has touched."""
     with step("daily_sales", dates=len(batch.dates)) as counts:  # members may add some to them
         dates = touched_dates(batch)
         counts["dates"] = len(dates)
         apply_daily_sales(batch, dates)
+    return dates

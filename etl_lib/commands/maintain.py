@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from etl_lib.applying.invariants import MEANINGS
 from etl_lib.commands.frame import open_run, read_configuration
 from etl_lib.run.job import Job
 from etl_lib.run.metric_parts import UpkeepMetrics
@@ -12,7 +13,6 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import MaintainArguments, parse_maintain_arguments
 from etl_lib.tables.ledger import DONE, PLANNED
 from etl_lib.tables.schemas import Table
-from etl_lib.upkeep.invariants import MEANINGS
 from etl_lib.upkeep.maintenance import check, compact, purge, tables_of, vacuum
 
 JOB = Job(MAINTAIN, (), MEANINGS)

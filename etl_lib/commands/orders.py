@@ -9,6 +9,7 @@ from etl_lib.applying.plan import record_plan
 from etl_lib.applying.steps import apply_batch, apply_plan, finish_interrupted
 from etl_lib.commands.frame import open_run, read_configuration
 from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.judge import check_rules
 from etl_lib.deciding.results import nothing_new
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.session import temporary_settings
@@ -38,8 +39,9 @@ def load_orders(argv: Sequence[str]) -> None:
     with open_run(JOB, settings, arguments, rules, check) as run:
         sinks = open_sinks(settings, settings.sinks)
         if arguments.apply_run_id:
-            apply_plan(run, arguments.apply_run_id)
+            apply_plan(run, arguments.apply_run_id, arguments.overruled)
         else:
+            check_rules(run.spark, rules, ORDER_DATASETS)
             finish_interrupted(run)
             if settings.sources.pulled:
                 pull_sources(run)

@@ -21,8 +21,10 @@ from etl_lib.applying.steps import apply_batch, finish_interrupted
 from etl_lib.commands.entry import read_settings
 from etl_lib.commands.frame import open_run
 from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.judge import check_rules
 from etl_lib.deciding.results import nothing_new, nothing_read
 from etl_lib.process.session import open_session
+from etl_lib.reading.datasets import ORDER_DATASETS
 from etl_lib.run.job import MEANINGS, Job
 from etl_lib.run.run import Run
 from etl_lib.run.steps import step
@@ -53,6 +55,7 @@ def work_on_quarantine(argv: Sequence[str]) -> None:
     check_named(named, arguments.command)
     rules = load_settings(RuleBook, Path(settings.rules))
     with open_run(JOB, settings, arguments, rules) as run:
+        check_rules(run.spark, rules, ORDER_DATASETS)
         finish_interrupted(run)
         if arguments.command == "discard":
             discard(run, selection)

@@ -7,6 +7,7 @@ from functools import partial
 
 from etl_lib.commands.frame import open_run, read_configuration
 from etl_lib.deciding.gates import pass_gates
+from etl_lib.deciding.judge import check_rules
 from etl_lib.deciding.staging import stage_batch
 from etl_lib.process.errors import ConfigError
 from etl_lib.reading.datasets import EVENT_DATASETS
@@ -31,6 +32,7 @@ def compute_features(argv: Sequence[str]) -> None:
         settings.input.location(dataset)
     check = partial(check_before_spark, settings, inputs=EVENT_DATASETS)
     with open_run(JOB, settings, arguments, rules, check) as run:
+        check_rules(run.spark, rules, EVENT_DATASETS)
         if run.ledger.has_open:
             finish_restores(run)
         with step("files") as counts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial, reduce
 from itertools import chain
 
@@ -15,9 +15,11 @@ from pyspark.sql import functions as F
 from etl_lib.deciding.drift import changed_types, lost_fields, undeclared
 from etl_lib.deciding.ids_alike import SHARED_IDS, IdCount, UnlikeIds, count_ids, ids_of, is_point_zero, unlike_ids
 from etl_lib.deciding.outcomes import APPLIED, BLANK, EVENT_OUTCOMES, FILE, HEADER, NO_RECORDS, OUTCOMES, VALID
+from etl_lib.deciding.profile import profile_frames, profiles_from
 from etl_lib.deciding.stage import Stage, missing_members
 from etl_lib.process.concurrently import concurrently
 from etl_lib.reading.datasets import Dataset, staged_in
+from etl_lib.run.metric_parts import DatasetProfile
 from etl_lib.settings.config import Settings
 from etl_lib.tables.counting import Sampled, in_buckets, sampled
 from etl_lib.tables.ledger import LoadedFile
@@ -66,6 +68,8 @@ class DatasetCounts:
     """Distinct keys that won in the batch."""
     items: int = 0
     """The lines of the winners."""
+    newest: datetime | None = None
+    """The newest version of an accepted record, in UTC."""
 
     @property
     def records(self) -> int:
@@ -92,6 +96,9 @@ class DatasetCounts:
         outcome, records = row["outcome"], row["records"]
         if outcome in (*OUTCOMES, *EVENT_OUTCOMES):
             self.outcomes[outcome] += records
+            if outcome != "rejected" and row["newest"] is not None:
+                version = datetime.fromtimestamp(row["newest"] // 1_000_000, UTC)
+                self.newest = max(version, self.newest or version)
             self.rules.update(dict.fromkeys(row["broken_rules"] or (), records))
             self.given.update({name: row[name] for name in _members_of(datasets)})
         self.blank += records if outcome == BLANK else 0
@@ -120,6 +127,9 @@ class Batch:
     files: list[LoadedFile] = field(default_factory=list)
     """Those that count as loaded when it is applied."""
     unlike_ids: list[UnlikeIds] = field(default_factory=list)
+    profile: dict[str, DatasetProfile] = field(default_factory=dict)
+    profile_before: Mapping[str, DatasetProfile] = field(default_factory=dict)
+    """That of the last complete run of the job."""
 
     def of(self, dataset: str) -> DatasetCounts:
         """The counts of one dataset, all zero when it had no input."""
@@ -140,7 +150,7 @@ def count_batch(stage: Stage, settings: Settings, marks: Iterable[DataFrame] = (
     rows = stage.rows.where(F.col("dataset") != "run")
     rows = rows.withColumns({name: F.expr(sql) for name, sql in _COLUMNS[stage.table.name].items()})
     files = _files_read(reduce(partial(DataFrame.unionByName, allowMissingColumns=True), marks, rows))
-    parts = {"tally": _tally(rows, entries), "files": files}
+    parts = {"tally": _tally(rows, entries), "files": files} | profile_frames(rows, entries, settings.telling.personal)
     marked = {"keys": _marked_keys(rows, settings.samples), "conflicts": _first_in_conflict(rows, settings.samples)}
     # Of few rows all is asked in one query; of many the keys only where there are any.
     counted = _collected(**parts, **(marked if stage.is_held else {}))
@@ -165,6 +175,7 @@ def count_batch(stage: Stage, settings: Settings, marks: Iterable[DataFrame] = (
         {(dataset, rule): of_rule.keys for (dataset, rule), of_rule in keys.items()},
         files=[LoadedFile(**{item.name: row[item.name] for item in fields(LoadedFile)}) for row in counted["files"]],
         unlike_ids=looked_at["unlike"],
+        profile=profiles_from(counted["profile"], counted["frequent"]),
     )
 
 
@@ -185,6 +196,7 @@ def _tally(rows: DataFrame, entries: Sequence[Dataset]) -> DataFrame:
         .agg(
             F.count("*").alias("records"),
             F.sum("lines").alias("lines"),
+            F.unix_micros(F.max("version_at")).alias("newest"),
             *given,
             *chain.from_iterable(count_ids(name, entries) for name in SHARED_IDS),
         )

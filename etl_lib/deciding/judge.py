@@ -2,22 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import and_
 
-from pyspark.sql import Column, DataFrame
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import BooleanType, NullType
 
 from etl_lib.deciding.outcomes import BLANK, HEADER
+from etl_lib.process.errors import ConfigError
+from etl_lib.reading.datasets import DATASETS
 from etl_lib.reading.texts import is_blank
 from etl_lib.settings.arguments import EVERYTHING, Window
-from etl_lib.settings.rules import Rule
+from etl_lib.settings.rules import Rule, RuleBook
 
 
 def holds_all(rules: Mapping[str, Rule]) -> Column:
     """Whether a record breaks no rule at all."""
     return reduce(and_, (F.coalesce(F.expr(rule.check), F.lit(False)) for rule in rules.values()), F.lit(True))
+
+
+def check_rules(spark: SparkSession, rules: RuleBook, datasets: Iterable[str]) -> None:
+    """Ask every rule of the datasets of no record; ConfigError names each that cannot be asked, by its dotted path."""
+    problems = []
+    for dataset in datasets:
+        nothing, asked = spark.createDataFrame([], DATASETS[dataset].parsed), rules.of(dataset)
+        if _why_not(nothing, [rule.check for rule in asked.values()]) is not None:
+            reasons = {name: _why_not(nothing, [rule.check]) for name, rule in asked.items()}
+            problems += [f"{dataset}.{name}.check: {reason}" for name, reason in reasons.items() if reason is not None]
+    if problems:
+        raise ConfigError("rules that cannot be asked:\n  " + "\n  ".join(problems))
+
+
+def _why_not(records: DataFrame, checks: Sequence[str]) -> str | None:
+    """Why Spark cannot ask these checks of records; None when it can."""
+    try:
+        kinds = records.select("*", *(F.expr(check).alias(f"check_{at}") for at, check in enumerate(checks))).schema
+    except PySparkException as error:  # of the syntax, or of a column or function that there is not
+        return str(error).partition("\n")[0]
+    others = {field.dataType for field in kinds if field.name.startswith("check_")} - {BooleanType(), NullType()}
+    return f"it is {', '.join(each.simpleString() for each in others)}, and not true or false" if others else None
 
 
 def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTHING) -> DataFrame:
@@ -39,7 +65,7 @@ def judge(parsed: DataFrame, rules: Mapping[str, Rule], window: Window = EVERYTH
     judged = parsed.withColumn("is_good", is_good).withColumn(
         "broken_rules", F.when(F.col("is_good"), no_names).otherwise(names)
     )
-    refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.severity != "warn"))
+    refusing = F.array(*(F.lit(name) for name, rule in rules.items() if rule.is_refusing))
     refused = F.arrays_overlap("broken_rules", refusing)
     broken = (
         F.when(F.col("is_good"), F.col("broken_rules"))

@@ -11,8 +11,9 @@ from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.deciding.stage import Stage
 from etl_lib.reading.datasets import DATASETS, EVENT_DATASETS
 from etl_lib.run.metric_parts import Counts, DatasetMetrics, Drift, EventMetrics, OrderMetrics
+from etl_lib.run.metrics import Metrics
 from etl_lib.run.run import Run
-from etl_lib.tables.ledger import DONE, FAILED, RuleResult, RunEntry, rows_at, write_run
+from etl_lib.tables.ledger import DONE, FAILED, STOPPED, RuleResult, RunEntry, RunManifest, rows_at, write_run
 from etl_lib.tables.schemas import DIM_ORDER, DIM_PRODUCT, DIM_USER, DIMENSIONS, ETL_EVENTS, FACT_SALES
 
 MOVED_TABLES = (FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT)
@@ -35,11 +36,24 @@ def nothing_read(run: Run, rows: Mapping[str, int] | None = None) -> OrderMetric
 
 def record_failure(run: Run, batch: Batch, message: str) -> None:
     """Enter the run as failed, so that no later run applies its stage."""
-    of_events = batch.stage.table is ETL_EVENTS
-    metrics = event_metrics(batch) if of_events else order_metrics(batch, run.warehouse.rows(MOVED_TABLES))
-    run.metrics.tell_input(metrics, run.manifest)
-    results = all_rule_results(run, batch, {} if of_events else missing_counts(batch))
+    results = _tell_batch(run, run.manifest, run.metrics, batch)
     write_run(run.warehouse, RunEntry(run.manifest, FAILED, run.metrics, {}, {}, message, results))
+
+
+def record_stop(run: Run, manifest: RunManifest, metrics: Metrics, batch: Batch, message: str) -> None:
+    """Enter a run as stopped, with the versions that it compared with: it waits to be applied by hand, or is old."""
+    metrics.status, metrics.message = STOPPED, message
+    results = _tell_batch(run, manifest, metrics, batch)
+    entry = RunEntry(manifest, STOPPED, metrics, manifest.versions, {}, message, results, gates=metrics.gates)
+    write_run(run.warehouse, entry, again=manifest is not run.manifest)
+
+
+def _tell_batch(run: Run, manifest: RunManifest, metrics: Metrics, batch: Batch) -> list[RuleResult]:
+    """Put what was read into the metrics of a run that ends before it is applied; gives how the rules fared."""
+    of_events = batch.stage.table is ETL_EVENTS
+    counted = event_metrics(batch) if of_events else order_metrics(batch, run.warehouse.rows(MOVED_TABLES))
+    metrics.tell_input(counted, manifest)
+    return all_rule_results(run, batch, {} if of_events else missing_counts(batch))
 
 
 def all_rule_results(run: Run, batch: Batch, inferred: Mapping[str, int]) -> list[RuleResult]:
@@ -128,4 +142,5 @@ def _dataset_metrics(counts: DatasetCounts, outcomes: Iterable[str]) -> DatasetM
         {outcome: counts.outcomes[outcome] for outcome in outcomes},
         dict(sorted(counts.rules.items())),
         dict(sorted(counts.unknown_fields.items())),
+        counts.newest.isoformat() if counts.newest else None,
     )

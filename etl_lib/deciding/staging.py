@@ -13,6 +13,7 @@ from pyspark.sql import functions as F
 from etl_lib.deciding.counts import Batch, DatasetCounts, count_batch
 from etl_lib.deciding.judge import judge, kind_of_no_record
 from etl_lib.deciding.outcomes import VALID, compare, known
+from etl_lib.deciding.profile import profile_from
 from etl_lib.deciding.stage import file_rows, kept_text, replace_events, staged, write_stage
 from etl_lib.deciding.winners import winners
 from etl_lib.process.concurrently import concurrently
@@ -66,7 +67,8 @@ def stage_records(
 
     parts = {dataset: partial(part, dataset, records) for dataset, records in read.items()}
     if any(DATASETS[dataset].stage is ETL_STAGE for dataset in read):
-        made = concurrently(versions=partial(run.warehouse.versions, PUBLISHED_TABLES), marks=marks, **parts)
+        versions = partial(run.warehouse.versions, PUBLISHED_TABLES)
+        made = concurrently(versions=versions, marks=marks, **parts)
         run.manifest = replace(run.manifest, versions=made.pop("versions"))
         stage, marked = write_stage(run.warehouse, run.manifest, [*made.pop("marks"), *made.values()]), ()
     else:
@@ -75,6 +77,7 @@ def stage_records(
         stage, marked = done["stage"], done["marks"]
     size = size_read(counted.values())
     batch = count_batch(replace(stage, is_held=size is not None and is_read_once(size)), run.settings, marked)
+    batch.profile_before = profile_from(run.ledger.last_metrics.get(run.manifest.job))
     for dataset, observation in counted.items():
         counts, count = batch.datasets.setdefault(dataset, DatasetCounts()), _record_count(read[dataset])
         batch.read[dataset] = records_read(read[dataset], observation, count, counts.records)

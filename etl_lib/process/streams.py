@@ -22,7 +22,15 @@ def console_on(stream: TextIO) -> Console:
 
 def printable(text: str) -> str:
     """A text of the input as console markup: what could steer a terminal or hide in it is shown as its escape."""
-    return escape("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text))
+    return escape(visible(text))
+
+
+def visible(text: str, keep: str = "") -> str:
+    """A text of the input in which what could steer its reader's screen, or hide there, is shown as its escape.
+
+    The characters of `keep` stay as they are.
+    """
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def stream_of_logs() -> TextIO:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
 
@@ -13,6 +14,7 @@ from etl_lib.reading.csv_files import read_csv_records
 from etl_lib.reading.csv_lines import read_csv_lines
 from etl_lib.reading.first_line import FirstLine
 from etl_lib.reading.json_files import read_json_records
+from etl_lib.reading.parsed_columns import PARSED_ORDER, PARSED_PAY, PARSED_PRODUCT, PARSED_USER, PARSED_VIEW
 from etl_lib.reading.records import (
     ORDER_SHAPE,
     PAY_COLUMNS,
@@ -50,6 +52,15 @@ class StagedId:
     is_array: bool = False
 
 
+@dataclass(frozen=True)
+class Profiled:
+    """A field that the profile of a batch describes: `value` is SQL for it in a staged record."""
+
+    value: str
+    kind: Literal["number", "time", "category", "id"]
+    """Of a number also quantiles are told, of a category the most frequent values, of an id no value at all."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """One kind of input: how files become records, records typed columns, and these a table."""
@@ -59,6 +70,8 @@ class Dataset:
     """From files and their first lines to RECORD_COLUMNS, of CSV also `given STRUCT<columns>`."""
     parse: Parse
     """Adds the typed columns, `parse_error`, `unknown_fields`, `key`, `version_at` and `content_hash`."""
+    parsed: str
+    """The columns of a parsed record, as Spark DDL: what the rules of the configuration may speak of."""
     structural: Sequence[str]
     """The rules that parsing itself may find broken."""
     stage: Table = ETL_STAGE
@@ -74,6 +87,7 @@ class Dataset:
     values: Mapping[str, str] = field(default_factory=dict)
     """SQL for the staged value of each member that an accepted record may lack."""
     ids: Mapping[str, StagedId] = field(default_factory=dict)
+    profiled: Mapping[str, Profiled] = field(default_factory=dict)
     named_by: str = ""
     """Of a dimension: SQL for the array of its keys that an applied order names."""
     member_rule: str = ""
@@ -88,16 +102,23 @@ class Dataset:
         return frozenset([*shape.leaves, *shape.booleans, *shape.objects, *shape.arrays])
 
 
+def _profiled(prefix: str, **kinds: Literal["number", "time", "category", "id"]) -> dict[str, Profiled]:
+    """Fields of a staged record, the name of each being that of its column."""
+    return {name: Profiled(f"{prefix}{name}", kind) for name, kind in kinds.items()}
+
+
 def _views(name: str) -> Dataset:
     return Dataset(
         name=name,
         read=lambda spark, files, first, _: read_json_records(spark, files, "lines", first),
         parse=lambda records, _: parse_views(records),
+        parsed=PARSED_VIEW,
         structural=_LINES_RULES,
         stage=ETL_EVENTS,
         shape=VIEW_SHAPE,
         values={"event_data.position": "position"},
         ids={"user_id": StagedId("user_id")},
+        profiled=_profiled("", day="time", user_id="id", value_prop="category", position="number"),
     )
 
 
@@ -106,6 +127,7 @@ _ENTRIES = (
         name="orders",
         read=lambda spark, files, first, settings: read_json_records(spark, files, settings.layout, first),
         parse=lambda records, settings: parse_orders(records, settings.version_fields),
+        parsed=PARSED_ORDER,
         structural=(*_LINES_RULES, "broken_array"),
         table=DIM_ORDER,
         has_versions=True,
@@ -121,16 +143,29 @@ _ENTRIES = (
             "user_id": StagedId("orders.user_id", DIM_ORDER),
             "sku": StagedId("orders.lines.sku", FACT_SALES, is_array=True),
         },
+        profiled=_profiled(
+            "orders.",
+            created_at="time",
+            user_id="id",
+            amount="number",
+            currency="category",
+            source="category",
+            promo="category",
+            line_count="number",
+            is_deleted="category",
+        ),
     ),
     Dataset(
         name="users",
         read=lambda spark, files, _first, _: read_csv_records(spark, files, USER_COLUMNS),
         parse=lambda records, _: parse_users(records),
+        parsed=PARSED_USER,
         structural=_CSV_RULES,
         table=DIM_USER,
         is_limited=False,
         columns=USER_COLUMNS,
         ids={"user_id": StagedId("users.user_id", DIM_USER)},
+        profiled=_profiled("users.", user_id="id", email="id", created_at="time", country="category"),
         named_by="array(user_id)",
         member_rule="user_known",
     ),
@@ -138,11 +173,13 @@ _ENTRIES = (
         name="products",
         read=lambda spark, files, _first, _: read_csv_records(spark, files, PRODUCT_COLUMNS),
         parse=lambda records, _: parse_products(records),
+        parsed=PARSED_PRODUCT,
         structural=_CSV_RULES,
         table=DIM_PRODUCT,
         is_limited=False,
         columns=PRODUCT_COLUMNS,
         ids={"sku": StagedId("products.sku", DIM_PRODUCT)},
+        profiled=_profiled("products.", sku="id", name="id", category="category", price="number"),
         named_by="lines.sku",
         member_rule="sku_known",
     ),
@@ -152,10 +189,12 @@ _ENTRIES = (
         name="pays",
         read=lambda spark, files, first, _: read_csv_lines(spark, files, first, PAY_COLUMNS),
         parse=lambda records, _: parse_pays(records),
+        parsed=PARSED_PAY,
         structural=_CSV_RULES,
         stage=ETL_EVENTS,
         columns=PAY_COLUMNS,
         ids={"user_id": StagedId("user_id")},
+        profiled=_profiled("", day="time", user_id="id", value_prop="category", amount="number"),
     ),
 )
 

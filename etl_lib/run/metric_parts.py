@@ -27,20 +27,6 @@ class StepMetrics:
 
 
 @dataclass(frozen=True)
-class GateMetrics:
-    """What one gate said of a batch, or of what was applied."""
-
-    gate: str
-    dataset: str
-    effect: str
-    """What it does when it closes: `stop`, `hold_publish` or `warn`."""
-    state: str
-    """`passed`, `stopped`, `held`, `warned`, or `accepted`: closed, and the run applied by hand all the same."""
-    message: str = ""
-    """Why it closed."""
-
-
-@dataclass(frozen=True)
 class FieldProfile:
     """One field of the accepted records of a dataset; values as texts."""
 
@@ -76,17 +62,15 @@ class ProfileShift:
 
 @dataclass(frozen=True)
 class SalesMetrics:
-    """What daily_sales says after the run of the dates that it touched, and what its own orders sold the most of.
+    """What daily_sales says after a run of the latest dates that it touched, and what its own orders sold the most of.
 
-    Amounts are texts with all their digits; none adds two currencies.
+    Each has a `date`, `country` or `sku`, `currency`, `units`, and `revenue` as a text with all its digits; none adds
+    two currencies.
     """
 
     days: Sequence[Mapping[str, Any]]
-    """`date`, `currency`, `units`, `revenue`: the latest dates, the first one first."""
     countries: Sequence[Mapping[str, Any]]
-    """`country`, `currency`, `units`, `revenue`: of each currency those with the highest revenue."""
     products: Sequence[Mapping[str, Any]]
-    """`sku`, `currency`, `units`, `revenue`, likewise, of the orders that the run applied."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +81,22 @@ class DatasetMetrics:
     outcomes: Counts
     rules: Counts
     unknown_fields: Counts
+    newest: str | None = None
+    """The newest version of an accepted record, in UTC."""
 
 
 @dataclass(frozen=True)
 class TableMetrics:
-    """The rows and the Delta version of a table before and after the run."""
+    """The rows and the Delta version of a table before and after the run, and its files where its log says so."""
 
     rows_before: int
     rows_after: int
     version_before: int
     version_after: int
+    files_added: int | None = None
+    files_removed: int | None = None
+    bytes_added: int | None = None
+    bytes_removed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

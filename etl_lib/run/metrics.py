@@ -17,7 +17,6 @@ from etl_lib.run.metric_parts import (
     DatasetProfile,
     EventMetrics,
     FeatureMetrics,
-    GateMetrics,
     OrderChanges,
     OrderMetrics,
     Part,
@@ -31,7 +30,8 @@ from etl_lib.run.metric_parts import (
     UpkeepMetrics,
     WindowMetrics,
 )
-from etl_lib.tables.ledger import FAILED, RunManifest, SetAside
+from etl_lib.tables.file_changes import FileChanges
+from etl_lib.tables.ledger import FAILED, GateResult, RunManifest, SetAside
 
 _UNSHOWN = {"in_json": False}
 """The metadata of a field that is in no JSON."""
@@ -63,7 +63,7 @@ class Metrics:
     changes: OrderChanges | None = field(default=None, metadata=_UNSHOWN)
     features: FeatureMetrics | None = None
     restore: Restore | None = None
-    gates: Sequence[GateMetrics] = ()
+    gates: Sequence[GateResult] = ()
     publish: str | None = None
     """`held` while the sinks wait for a gate."""
     profile: Mapping[str, DatasetProfile] | None = None
@@ -105,9 +105,15 @@ def metrics_of(manifest: RunManifest) -> Metrics:
     return Metrics(manifest.run_id, FAILED, manifest.job, arguments, manifest.started_at)
 
 
-def table_metrics(rows_before: Counts, rows: Counts, before: Counts, after: Counts) -> dict[str, TableMetrics]:
-    """Each table with its rows and version, which are by its name."""
-    return {name: TableMetrics(rows_before[name], rows[name], before[name], after[name]) for name in rows}
+def table_metrics(
+    rows_before: Counts, rows: Counts, before: Counts, after: Counts, files: Mapping[str, FileChanges | None]
+) -> dict[str, TableMetrics]:
+    """Each table with its rows, version and files, which are by its name."""
+    told = {name: vars(changes) for name, changes in files.items() if changes is not None}
+    return {
+        name: TableMetrics(rows_before[name], rows[name], before[name], after[name], **told.get(name, {}))
+        for name in rows
+    }
 
 
 def as_json(metrics: Metrics, *, indent: int | None = None, ensure_ascii: bool = False) -> str:

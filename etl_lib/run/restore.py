@@ -19,7 +19,7 @@ from etl_lib.run.metric_parts import Restore, UndoMetrics, UpkeepMetrics
 from etl_lib.run.metrics import Metrics, metrics_of, restore_from
 from etl_lib.run.run import Run
 from etl_lib.run.steps import step
-from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, UNDONE, RunEntry, RunManifest, write_run
+from etl_lib.tables.ledger import APPLYING, DONE, FAILED, PLANNED, STOPPED, UNDONE, RunEntry, RunManifest, write_run
 from etl_lib.tables.merge import merge
 from etl_lib.tables.open_runs import unfinished
 from etl_lib.tables.schemas import ALL_TABLES, ETL_FILES, ETL_RUNS, ETL_STAGE
@@ -37,6 +37,7 @@ _WHY_NOT = {
     APPLYING: "was cut off while its plan was applied: run the job once to finish it, then undo it",
     FAILED: "failed and changed nothing",
     PLANNED: "is a plan and changed nothing",
+    STOPPED: "was stopped at a gate and changed nothing",
     UNDONE: "is undone already",
 }
 

@@ -31,7 +31,7 @@ from etl_lib.run.steps import Watcher, step, step_log
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import Ledger, RunManifest, read_ledger
+from etl_lib.tables.ledger import ORDERS_JOB, REPLAY_JOB, Ledger, RunManifest, read_ledger
 from etl_lib.tables.schemas import ETL_RUNS, VIEWS, Table
 from etl_lib.tables.warehouse import Warehouse, differences
 
@@ -58,6 +58,11 @@ class Run:
     def run_id(self) -> str:
         """The id of this run."""
         return self.manifest.run_id
+
+    @property
+    def applies_stages(self) -> bool:
+        """Whether a stage of its job can be applied later."""
+        return self.manifest.job in (ORDERS_JOB, REPLAY_JOB)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,8 @@ from etl_lib.settings.config import DEFAULT_CONFIG
 
 EARLIEST, LATEST = date(1900, 1, 1), date(9999, 12, 26)
 """The weeks of these days have all their days in the calendar."""
-_RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+RUN_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{6}")
+"""The form of every run id."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,11 @@ class Arguments:
     def applied_run_id(self) -> str | None:
         """The run that is to be applied from its stage; None for every other job and run."""
         return None
+
+    @property
+    def accepted_gates(self) -> tuple[str, ...]:
+        """The gates that do not matter to this run."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,8 @@ class OrderArguments(Arguments):
 
     scope: Scope
     apply_run_id: str | None
+    overruled: tuple[str, ...] = ()
+    """The gates that stopped the run to apply, and do not matter."""
 
     @property
     def applied_run_id(self) -> str | None:
@@ -78,6 +86,12 @@ class FeatureArguments(Arguments):
     as_of: date | None
     first: date | None
     last: date | None
+    overruled: tuple[str, ...] = ()
+
+    @property
+    def accepted_gates(self) -> tuple[str, ...]:
+        """Those of `--accept-gate`."""
+        return self.overruled
 
 
 @dataclass(frozen=True)
@@ -95,7 +109,12 @@ class PublishArguments(Arguments):
 
     full: bool
     sinks: tuple[str, ...]
+    released_run_id: str | None
+    """The run whose hold is to be lifted first."""
 
+
+GATES = ("rules", "drift", "rejected", "records", "freshness", "volume", "profile")
+"""The gates that may stop a run."""
 
 UPKEEP = {
     "compact": "join small files",
@@ -130,6 +149,12 @@ class Parser(argparse.ArgumentParser):
         """Add the option of a job that prints JSON."""
         self.add_argument("--json", action="store_true", dest="as_json", help=text)
 
+    def add_accepted_gates(self, text: str) -> None:
+        """Add the option that overrules gates."""
+        self.add_argument(
+            "--accept-gate", action="append", default=[], dest="overruled", choices=GATES, metavar="GATE", help=text
+        )
+
     def read(self, argv: Sequence[str]) -> dict[str, Any]:
         """The values of a command line by the names of the fields of its Arguments."""
         values = {"plan": False, **vars(self.parse_intermixed_args(argv)), "given": tuple(argv)}
@@ -148,11 +173,14 @@ def parse_order_arguments(argv: Sequence[str]) -> OrderArguments:
     parser.add_argument("--full", action="store_true", help="all files again, whatever the ledger says")
     parser.add_plan()
     parser.add_argument("--apply", dest="apply_run_id", metavar="RUN_ID", help="apply exactly that plan")
+    parser.add_accepted_gates("with --apply: carry out the run although this gate stopped it; repeatable")
     values = parser.read(argv)
     run_id, since, until, full = (values.pop(name) for name in ("apply_run_id", "since", "until", "full"))
     if run_id and (values["plan"] or full or since or until):
         raise ConfigError("--apply takes a plan as it is: leave out --plan, --full, --since and --until")
-    if run_id is not None and not _RUN_ID.fullmatch(run_id):
+    if values["overruled"] and run_id is None:
+        raise ConfigError("--accept-gate goes with --apply RUN_ID, which carries out a run that was stopped")
+    if run_id is not None and not RUN_ID.fullmatch(run_id):
         raise ConfigError(f"--apply takes the run id that --plan printed, not {run_id!r}")
     if since and until and since >= until:
         raise ConfigError(f"--since {since} is not before --until {until}")
@@ -165,6 +193,7 @@ def parse_feature_arguments(argv: Sequence[str]) -> FeatureArguments:
     parser.add_argument("--as-of", type=_date, metavar="DATE", help="the target week is the week of DATE")
     parser.add_argument("--from", type=_date, dest="first", metavar="DATE", help="all weeks from the week of DATE")
     parser.add_argument("--to", type=_date, dest="last", metavar="DATE", help="with --from: to the week of DATE")
+    parser.add_accepted_gates("go on although this gate is closed; repeatable")
     parser.add_plan()
     arguments = FeatureArguments(**parser.read(argv))
     if arguments.as_of and (arguments.first or arguments.last):
@@ -197,8 +226,14 @@ def parse_publish_arguments(argv: Sequence[str]) -> PublishArguments:
     parser.add_argument(
         "--sink", action="append", default=[], dest="sinks", metavar="NAME", help="only this sink; repeatable"
     )
+    parser.add_argument(
+        "--release", dest="released_run_id", metavar="RUN_ID", help="first lift the hold of this run: publish it, too"
+    )
     parser.add_plan("show what each sink would receive; write nothing")
-    return PublishArguments(**parser.read(argv))
+    arguments = PublishArguments(**parser.read(argv))
+    if arguments.plan and arguments.released_run_id:
+        raise ConfigError("--release changes the ledger, and --plan changes nothing: leave out one of the two")
+    return arguments
 
 
 def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
@@ -210,7 +245,7 @@ def parse_maintain_arguments(argv: Sequence[str]) -> MaintainArguments:
     parser.add_argument("--force", action="store_true", help="vacuum: also with a retention that is not safe")
     parser.add_plan()
     arguments = MaintainArguments(**parser.read(argv))
-    if arguments.task == "restore" and not _RUN_ID.fullmatch(arguments.restored_run_id or ""):
+    if arguments.task == "restore" and not RUN_ID.fullmatch(arguments.restored_run_id or ""):
         raise ConfigError("restore takes --run RUN_ID, the run to undo: etl_runs has them all")
     for option, is_given, tasks_of in (
         ("--run", arguments.restored_run_id is not None, ("restore",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.lock import local_folder
@@ -23,6 +23,8 @@ Layout = Literal["auto", "lines", "array"]
 FeatureWindow = Literal["calendar", "rolling"]
 TargetWeek = Literal["latest", "last_complete"]
 DriftKind = Literal["new_field", "lost_field", "changed_type", "changed_case"]
+DatasetName = Annotated[str, StringConstraints(pattern="^(orders|users|products|prints|taps|pays)$")]
+GateEffect = Literal["stop", "hold_publish", "warn"]
 DriftPolicy = Literal["ignore", "warn", "fail"]
 OptionalField = Literal[
     "user_id",
@@ -98,11 +100,34 @@ class Sources(Section):
         return self
 
 
+class GateEffects(Section):
+    """What a closed gate does: stop the run before any table changes, keep the sinks as they are, or warn."""
+
+    rejected: GateEffect = "stop"
+    records: GateEffect = "stop"
+    freshness: GateEffect = "hold_publish"
+    volume: GateEffect = "hold_publish"
+    profile: GateEffect = "hold_publish"
+
+
 class Quality(Section):
-    """What stops a run, apart from the rules with severity `fail`."""
+    """The limits of the gates, apart from the rules with severity `fail` and the drift with policy `fail`."""
 
     max_rejected_share: Share = 1.0
-    """Stop before any table changes when more than this share of the orders (prints, taps, pays) is rejected."""
+    """The greatest share of the orders (prints, taps, pays) that may be rejected."""
+    min_records: dict[DatasetName, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """The fewest records of a run that has files of the dataset."""
+    max_age_hours: dict[DatasetName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """How old the newest version of an order (the newest day of an event) may be when the run begins."""
+    max_volume_z: Annotated[float, Field(gt=0)] | None = None
+    """How far the records of a run may be from the usual: the greatest robust z-score, either way."""
+    volume_runs: Annotated[int, Field(ge=3)] = 5
+    """The usual is what the last so many runs of the same weekday read; while there are fewer the gate is open."""
+    max_profile_shift: Annotated[float, Field(gt=0)] | None = None
+    """How much the profile of a field may differ from that of the run before."""
+    invariants: Literal["off", "warn", "hold_publish"] = "off"
+    """What a broken invariant does, of the dates that the run has changed."""
+    effects: GateEffects = GateEffects()
 
 
 class DriftPolicies(Section):
@@ -120,6 +145,17 @@ class DriftPolicies(Section):
     """With fewer records of a dataset in the run no field counts as lost."""
     optional: Annotated[tuple[OptionalField, ...], Field(strict=False)] = ()
     """Fields that the sender need not send: never lost."""
+
+
+class Telling(Section):
+    """How runs are told, beside metrics.json and the summary."""
+
+    report: bool = True
+    """Write a page in HTML about each run, and an index of all."""
+    progress: bool = True
+    """On a terminal show the steps while they last."""
+    personal: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Fields of which no value is told, beside user_id and email."""
 
 
 class Maintenance(Section):
@@ -145,13 +181,6 @@ class Logs(Section):
         if file is not None and local_folder(file) is None:
             raise ValueError("must be on a disk of this machine")
         return file
-
-
-class Telling(Section):
-    """How a run is told beyond its metrics, its logs and its summary."""
-
-    progress: bool = True
-    """Show the steps while they last, on a terminal."""
 
 
 class Health(Section):

@@ -6,15 +6,36 @@ A rule's name is its identity everywhere: in the quarantine, in dq_results, in t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
-from etl_lib.settings.strict_model import Section
+from etl_lib.settings.strict_model import Section, Share
 
 Severity = Literal["warn", "reject", "fail"]
 RuleName = Annotated[str, StringConstraints(pattern=r"^[\w.-]+$")]
 """Letters, digits, `_`, `-` and `.`: it stands in tables, in reports and on the command line."""
+
+
+class Threshold(Section):
+    """How many records may break a rule before that matters: a share of the records of the dataset, or a number."""
+
+    share: Share | None = None
+    count: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _says_one(self) -> Self:
+        if (self.share is None) == (self.count is None):
+            raise ValueError("give either share or count")
+        return self
+
+    def is_exceeded(self, failed: int, records: int) -> bool:
+        """Whether more of the records broke the rule than may."""
+        return failed > (self.count if self.count is not None else (self.share or 0) * records)
+
+    def __str__(self) -> str:
+        """For a person."""
+        return f"{self.share:.1%}" if self.count is None else f"{self.count:,} records"
 
 
 class Rule(Section):
@@ -23,6 +44,25 @@ class Rule(Section):
     severity: Severity
     check: str
     message: str
+    owner: str | None = None
+    """Who is to be asked."""
+    reason: str | None = None
+    """Why the rule is there."""
+    threshold: Threshold | None = None
+    """Records that break the rule are kept and counted, and only more than so many of them matter."""
+
+    @model_validator(mode="after")
+    def _rejects_each_record_for_itself(self) -> Self:
+        if self.severity == "reject" and self.threshold is not None:
+            raise ValueError(
+                "a rule with severity reject has no threshold: whether a record is rejected never depends on the others"
+            )
+        return self
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether a record that breaks the rule is rejected."""
+        return self.severity != "warn" and self.threshold is None
 
 
 class RuleBook(Section):

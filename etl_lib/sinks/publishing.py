@@ -12,7 +12,7 @@ import structlog
 from pyspark.sql import functions as F
 
 from etl_lib.process.concurrently import concurrently
-from etl_lib.process.errors import ConfigError, LakehouseError
+from etl_lib.process.errors import ConfigError, LakehouseError, QualityGateError
 from etl_lib.process.redaction import redacted
 from etl_lib.process.secrets import reveal
 from etl_lib.run.metric_parts import ChangeMetrics, PublishMetrics
@@ -23,6 +23,7 @@ from etl_lib.settings.sink_settings import SinkName, SinkSettings
 from etl_lib.sinks.differences import changes_between, everything
 from etl_lib.sinks.reconciliation import Books
 from etl_lib.sinks.sink import Change, Changes, Shown, Sink, SinkError
+from etl_lib.tables.holds import HELD, Hold, open_holds, release
 from etl_lib.tables.ledger import FAILED, consistent_versions
 from etl_lib.tables.publishes import COMPLETE, DIFFERS, Publish, publish_of
 from etl_lib.tables.schemas import ETL_PUBLISHES, ETL_RUNS, SALES_TABLES, Table
@@ -74,17 +75,22 @@ def _open(settings: SinkSettings, name: SinkName) -> Sink:
     raise ConfigError(f"publish.{name}: missing")
 
 
-def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) -> None:
+def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) -> list[Hold]:
     """Publish the tables, as the last complete run left them, to each sink; with --plan only tell what would go there.
 
-    A sink that fails does not keep the others waiting. SinkError names all that failed, at the end.
+    While a gate holds a run, it is the last run before that one; gives what holds. A sink that fails does not keep the
+    others waiting. SinkError names all that failed, at the end.
     """
     if not run.warehouse.present([ETL_RUNS]):
         raise LakehouseError(f"{run.warehouse.location} has no table {ETL_RUNS.name}: is `warehouse` the right place?")
-    versions = consistent_versions(run.warehouse, SALES_TABLES)
+    holds = open_holds(run.warehouse)
+    if holds:
+        run.metrics.publish = HELD
+        log.warning("the publish is held", by=holds[0].run_id, gate=holds[0].gate, reason=holds[0].message)
+    versions = consistent_versions(run.warehouse, SALES_TABLES, holds[0].ended_at if holds else None)
     if not versions:
-        log.info("nothing to publish: no run has been completed yet")
-        return
+        log.info("nothing to publish: no run has been completed yet, or none before the one that is held")
+        return holds
     if not run.arguments.plan:
         run.warehouse.create([ETL_PUBLISHES])
     books = Books(run.warehouse, versions)
@@ -102,6 +108,27 @@ def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) ->
             log.warning("a sink failed", sink=sink.name, reason=metrics.message)
     if failed:
         raise _all_of(failed, run)
+    return holds
+
+
+def lift_hold(run: Run, run_id: str) -> None:
+    """Release a run that a gate holds; ConfigError when none holds it."""
+    holding = [hold.run_id for hold in open_holds(run.warehouse)] if run.warehouse.present([ETL_RUNS]) else []
+    if run_id not in holding:
+        others = f"; these are: {', '.join(holding)}" if holding else ", nor is any other run"
+        raise ConfigError(f"--release {run_id}: no gate holds this run{others}")
+    release(run.warehouse, run_id, f"released by {run.run_id}")
+    log.info("released", released_run_id=run_id)
+
+
+def held_error(holds: Sequence[Hold]) -> QualityGateError:
+    """Why not everything was published, and how to go on."""
+    listed = "\n  ".join(f"{hold.run_id}, {hold.gate}: {hold.message}" for hold in holds)
+    return QualityGateError(
+        f"the publish is held, the sinks show the tables from before these runs:\n  {listed}\n"
+        "Look at their reports. A later run that passes the same gate lifts a hold, so does undoing the run "
+        f"(jobs/maintain.py restore --run), and so does jobs/publish.py --release {holds[0].run_id}"
+    )
 
 
 def _all_of(failed: Mapping[str, Exception], run: Run) -> Exception:

@@ -25,7 +25,8 @@ from etl_lib.process.lock import local_folder
 from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Scope
 from etl_lib.sources.landing import LandingFile, collected_by, landing_files, read_text, unread, vanished_file
-from etl_lib.tables.ledger import SetAside, known_versions, loaded_files, set_aside_files
+from etl_lib.tables.history import known_versions, loaded_files, set_aside_files
+from etl_lib.tables.ledger import SetAside
 from etl_lib.tables.warehouse import Warehouse
 
 log = structlog.get_logger(__name__)

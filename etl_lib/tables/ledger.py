@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from etl_lib import RELEASE
@@ -18,7 +16,10 @@ from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
 
 DONE, PLANNED, APPLYING, FAILED, UNDONE = "done", "planned", "applying", "failed", "undone"
+STOPPED = "stopped"
+"""A gate stopped the run before any table changed; it can be applied by hand."""
 
+ORDERS_JOB = "orders"
 REPLAY_JOB = "quarantine"
 """The job whose stages hold entries of the quarantine instead of the records of files."""
 
@@ -64,6 +65,8 @@ class RunManifest:
     """The versions of PUBLISHED_TABLES that the run was staged against: what to go back to, to undo it."""
     set_aside: tuple[SetAside, ...] = ()
     """The files that wait, because they cannot be read as they are."""
+    is_admitted: bool = False
+    """Whether its gates are decided: a plan, or a run that was stopped, is being applied."""
 
     @property
     def is_replay(self) -> bool:
@@ -88,6 +91,21 @@ class RuleResult:
         """Changes when what the rule says changes: its check and severity, or the release whose code it is."""
         says = (self.rule, RELEASE) if self.check is None else (self.check, self.severity)
         return sha256("\n".join(says).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """What one gate said of a batch, or of what was applied."""
+
+    gate: str
+    dataset: str
+    """Empty for a gate that is not about one dataset."""
+    effect: str
+    """What it does when it closes: `stop`, `hold_publish` or `warn`."""
+    state: str
+    """`passed`; closed: `stopped`, `held` or `warned`; `accepted` or `released` when somebody has overruled it."""
+    message: str = ""
+    """Why it closed."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,7 @@ class RunEntry:
     """The versions of landing files that count as loaded, once the run is done."""
     tables_left: Mapping[str, TableLeft] = field(default_factory=dict)
     """The tables that the next run need not look at, if they are still so."""
+    gates: Sequence[GateResult] = ()
 
 
 def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> None:
@@ -147,6 +166,7 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
         "tables_left": {name: asdict(left) for name, left in entry.tables_left.items()},
         "release": RELEASE,
         "schemas": SCHEMAS,
+        "gates": [asdict(gate) for gate in entry.gates],
     }
     values = [row[name] for name in ETL_RUNS.column_names]
     rows = values_frame(warehouse.spark, [values], ETL_RUNS.columns).withColumn("ended_at", F.current_timestamp())
@@ -156,19 +176,16 @@ def write_run(warehouse: Warehouse, entry: RunEntry, *, again: bool = False) -> 
         warehouse.append(ETL_RUNS, rows)
 
 
-def planned_versions(warehouse: Warehouse, job: str, run_id: str) -> dict[str, int] | None:
-    """The table versions that a job's plan was made on, or None when there is none that waits under that id."""
-    waits = (F.col("run_id") == run_id) & (F.col("job") == job) & (F.col("status") == PLANNED)
-    plans = warehouse.read(ETL_RUNS).where(waits).select("versions_before").collect()
-    return dict(plans[0]["versions_before"]) if plans else None
-
-
-def consistent_versions(warehouse: Warehouse, tables: Sequence[Table]) -> dict[str, int]:
+def consistent_versions(
+    warehouse: Warehouse, tables: Sequence[Table], before: datetime | None = None
+) -> dict[str, int]:
     """The versions that the last complete run left of these tables, by name: at them they agree with each other.
 
-    While a run is at work, and after one that was cut off, the newest versions need not.
+    While a run is at work, and after one that was cut off, the newest versions need not. With `before` it is the last
+    one that ended earlier than that.
     """
     runs = warehouse.read(ETL_RUNS).where(F.col("status") == DONE)
+    runs = runs if before is None else runs.where(F.col("ended_at") < F.lit(before.isoformat()).cast("timestamp"))
     left = runs.select("ended_at", F.explode("versions_after").alias("name", "version"))
     asked = left.where(F.col("name").isin([table.name for table in tables]))
     last = asked.groupBy("name").agg(F.max_by("version", "ended_at").alias("version")).collect()
@@ -180,11 +197,13 @@ class Ledger:
     """What a run reads in the ledger when it begins."""
 
     tables: Mapping[str, TableLeft] = field(default_factory=dict)
-    """As the last complete runs left them, by name, those declared as they are now."""
+    """As the last complete run of each job left them, by name, those declared as they are now."""
     has_open: bool = False
     """Whether a run or a restore was begun and not ended."""
     releases: frozenset[str] = frozenset()
     """Those that wrote into it."""
+    last_metrics: Mapping[str, str] = field(default_factory=dict)
+    """As JSON, those of the last complete run of each job."""
 
     def rows_left(self, table: Table) -> int:
         """How many rows a table was left with; 0 where no run has said so."""
@@ -194,19 +213,24 @@ class Ledger:
 
 def read_ledger(warehouse: Warehouse) -> Ledger:
     """Read what every run begins with, in one small query."""
-    is_done = F.col("status") == DONE
-    left = F.explode_outer(F.when(is_done & (F.col("schemas") == SCHEMAS), F.col("tables_left")))
-    runs = warehouse.read(ETL_RUNS).select("status", "release", "ended_at", left.alias("name", "left"))
-    by_table = runs.groupBy("name").agg(
-        F.max_by("left", "ended_at").alias("left"),
+    ended = F.when(F.col("status") == DONE, F.col("ended_at"))
+    last = F.struct("ended_at", "schemas", "tables_left", "metrics")
+    aggregates = (
+        F.max_by(last, ended).alias("last"),
         F.bool_or(F.col("status") == APPLYING).alias("has_open"),
         F.collect_set("release").alias("releases"),
     )
-    rows = by_table.collect()
+    rows = warehouse.read(ETL_RUNS).groupBy("job").agg(*aggregates).collect()
+    complete = sorted((row for row in rows if row["last"] is not None), key=lambda row: row["last"]["ended_at"])
+    tables: dict[str, TableLeft] = {}
+    for row in complete:
+        if row["last"]["schemas"] == SCHEMAS:
+            tables |= {name: TableLeft(*left) for name, left in (row["last"]["tables_left"] or {}).items()}
     return Ledger(
-        {row["name"]: TableLeft(*row["left"]) for row in rows if row["name"] is not None},
+        tables,
         any(row["has_open"] for row in rows),
         frozenset(release for row in rows for release in row["releases"]),
+        {row["job"]: row["last"]["metrics"] for row in complete},
     )
 
 
@@ -248,28 +272,6 @@ def tables_left(warehouse: Warehouse, tables: Sequence[Table], rows: Mapping[str
     """The tables as they are now, where Spark need not be asked for that; but etl_runs, which is written after it."""
     versions = warehouse.versions_on_disk(table for table in tables if table is not ETL_RUNS)
     return {name: TableLeft(version, rows.get(name)) for name, version in versions.items()}
-
-
-def loaded_files(warehouse: Warehouse) -> DataFrame:
-    """The versions of landing files that done runs loaded: the fields of LoadedFile, a row for each run that did."""
-    # Not by a filter, for which Delta would look at the statistics of its few small files.
-    of_done = F.when(F.col("status") == DONE, F.col("files"))
-    return warehouse.read(ETL_RUNS).select(F.explode(of_done).alias("file")).select("file.*")
-
-
-def known_versions(warehouse: Warehouse, datasets: Sequence[str]) -> set[tuple[str, str, int, int]]:
-    """The (dataset, path, size, microseconds of modified_at) that the ledger has of some datasets."""
-    loaded = loaded_files(warehouse).where(F.col("dataset").isin(list(datasets)))
-    rows = loaded.select("dataset", "path", "size", F.unix_micros("modified_at")).collect()
-    return {(row[0], row[1], row[2], row[3]) for row in rows}
-
-
-def set_aside_files(warehouse: Warehouse) -> list[SetAside]:
-    """The file versions that complete runs could not read."""
-    files = F.get_json_object("metrics", "$.set_aside").alias("files")
-    done = warehouse.read(ETL_RUNS).where(F.col("status") == DONE).select(files)
-    texts = done.where(F.col("files") != "[]").distinct().collect()
-    return [file for row in texts for file in set_aside_from(json.loads(row["files"]))]
 
 
 def set_aside_from(files: Iterable[Mapping[str, Any]]) -> tuple[SetAside, ...]:

@@ -1,17 +1,56 @@
-"""Runs that are open: staged, and cut off before they were applied; and the manifest of each."""
+"""Runs that are open: staged, and cut off before they were applied, or waiting to be applied by hand."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from etl_lib.process.errors import PlanError
-from etl_lib.tables.ledger import APPLYING, RunManifest, set_aside_from
+from etl_lib.tables.ledger import (
+    APPLYING,
+    ORDERS_JOB,
+    PLANNED,
+    REPLAY_JOB,
+    STOPPED,
+    GateResult,
+    RunManifest,
+    set_aside_from,
+)
 from etl_lib.tables.schemas import ETL_RUNS, ETL_STAGE
 from etl_lib.tables.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class WaitingRun:
+    """A plan, or a run that gates have stopped: what it compared with, and what the gates said."""
+
+    status: str
+    versions: Mapping[str, int]
+    gates: Sequence[GateResult]
+
+
+def waiting_run(warehouse: Warehouse, run_id: str) -> WaitingRun | None:
+    """The run that waits to be applied under this id, of a job whose stages are applied; None when there is none."""
+    waits = F.col("status").isin(PLANNED, STOPPED) & F.col("job").isin(ORDERS_JOB, REPLAY_JOB)
+    runs = warehouse.read(ETL_RUNS).where((F.col("run_id") == run_id) & waits)
+    for row in runs.select("status", "versions_before", "gates").collect():
+        return WaitingRun(row["status"], dict(row["versions_before"]), gates_from(row["gates"]))
+    return None
+
+
+def admitted_gates(warehouse: Warehouse, run_id: str) -> tuple[GateResult, ...]:
+    """What the gates said of a plan, or of a run that was stopped, which is being applied."""
+    rows = warehouse.read(ETL_RUNS).where(F.col("run_id") == run_id).select("gates").collect()
+    return gates_from(rows[0]["gates"]) if rows else ()
+
+
+def gates_from(rows: Sequence[Row] | None) -> tuple[GateResult, ...]:
+    """The gates of a run as etl_runs has them."""
+    return tuple(GateResult(**row.asDict()) for row in rows or ())
 
 
 def read_manifest(warehouse: Warehouse, run_id: str) -> RunManifest:
@@ -40,7 +79,7 @@ def unfinished(warehouse: Warehouse) -> list[RunManifest]:
     for row in _manifests(warehouse).join(runs, "run_id", "left").where(is_open).collect():
         manifest = _from_json(row["raw"])
         if row["status"] is not None:  # a plan is applied to what is there then
-            cut_off.append(replace(manifest, versions=dict(row["versions_before"])))
+            cut_off.append(replace(manifest, versions=dict(row["versions_before"]), is_admitted=True))
         elif not manifest.is_plan:
             cut_off.append(manifest)
     return sorted(cut_off, key=lambda manifest: (manifest.started_at, manifest.run_id))

@@ -135,6 +135,7 @@ LOADED_FILE = """STRUCT<dataset: STRING, path: STRING, size: BIGINT, modified_at
         min_version_at: TIMESTAMP, max_version_at: TIMESTAMP>"""
 RULE_RESULT = """STRUCT<dataset: STRING, rule: STRING, severity: STRING, checked: BIGINT, failed: BIGINT,
         samples: ARRAY<STRING>, fingerprint: STRING>"""
+GATE_RESULT = "STRUCT<gate: STRING, dataset: STRING, effect: STRING, state: STRING, message: STRING>"
 
 ETL_RUNS = Table(
     name="etl_runs",
@@ -146,7 +147,7 @@ ETL_RUNS = Table(
         versions_before MAP<STRING, BIGINT>, versions_after MAP<STRING, BIGINT>, message STRING,
         files ARRAY<{LOADED_FILE}>, rules ARRAY<{RULE_RESULT}>,
         tables_left MAP<STRING, STRUCT<version: BIGINT, rows: BIGINT>>, release STRING NOT NULL,
-        schemas STRING NOT NULL""",
+        schemas STRING NOT NULL, gates ARRAY<{GATE_RESULT}>""",
 )
 
 ETL_FILES = View(

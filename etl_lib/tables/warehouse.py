@@ -27,6 +27,7 @@ from tenacity import (
 
 from etl_lib.process.errors import ConfigError, ConflictError, SchemaError, is_collision
 from etl_lib.process.lock import local_folder
+from etl_lib.tables.file_changes import FileChanges, file_changes
 from etl_lib.tables.schemas import Table, View
 
 log = structlog.get_logger(__name__)
@@ -216,6 +217,11 @@ class Warehouse:
             return sum(_rows_added(folder / f"{version:020}.json") for version in range(before + 1, after + 1))
         except (OSError, ValueError, KeyError, TypeError):  # nothing depends on it: the rows are counted
             return None
+
+    def files_changed(self, table: Table, before: int, after: int) -> FileChanges | None:
+        """Which data files a table has got and lost since a version; None where no log on this disk says so."""
+        folder = self._log_folder(table)
+        return None if folder is None else file_changes(folder, before, after)
 
     def versions_on_disk(self, tables: Iterable[Table]) -> dict[str, int]:
         """The versions that are known without asking Spark, by table name."""

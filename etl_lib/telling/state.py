@@ -46,6 +46,12 @@ class Attempt:
     """What its larger steps did a second, by step and unit."""
     step_seconds: Mapping[str, float] = field(default_factory=dict)
     """How long these steps took."""
+    closed_gates: tuple[str, ...] = ()
+    """The gates that were closed, each with its state, as in `volume held`."""
+    publish: str | None = None
+    """`held` while a gate keeps the sinks as they are."""
+    sinks: Mapping[str, str] = field(default_factory=dict)
+    """How the publish to each sink ended."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,9 @@ def attempt_of(metrics: Metrics) -> Attempt:
             step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n} for step in larger
         },
         step_seconds={step.name: step.seconds for step in larger},
+        closed_gates=tuple(f"{gate.gate} {gate.state}" for gate in metrics.gates if gate.message),
+        publish=metrics.publish,
+        sinks={name: publish.status for name, publish in metrics.publishes.items()},
     )
 
 

@@ -18,6 +18,7 @@ from etl_lib.settings.config import Settings
 from etl_lib.tables.ledger import DONE, PLANNED, REPLAY_JOB
 from etl_lib.telling import grids
 from etl_lib.telling.metrics_files import metrics_paths
+from etl_lib.telling.report import report_path
 
 _SIGNS = {"inserted": "[green]+[/green]", "updated": "[yellow]~[/yellow]"}
 _MOST_DATES = 31
@@ -75,6 +76,8 @@ def print_summary(job: Job, metrics: Metrics, settings: Settings, stream: TextIO
         console.print(f"[yellow]Schema drift[/yellow] in {printable(drift)}")
     latest, own = metrics_paths(settings.output, metrics.run_id)
     places = [f"Tables   {settings.warehouse}", f"Metrics  {latest}", f"         {own}"]
+    if settings.telling.report:
+        places.append(f"Report   {report_path(settings.output, metrics.run_id)}")
     console.print("\n".join(places), soft_wrap=True, markup=False)
     if batch is not None:
         _print_publishes(metrics, console)
@@ -156,7 +159,13 @@ def _print_weeks(metrics: Metrics, console: Console) -> None:
 
 
 def _print_warnings(metrics: Metrics, console: Console) -> None:
-    """What was expected of whole datasets and is not so, a sentence each."""
+    """Closed gates, and what was expected of whole datasets and is not so, a sentence each."""
+    for gate in metrics.gates:
+        if gate.message:
+            text = f"[yellow]Gate[/yellow] {gate.gate} {gate.state}: {printable(gate.message.replace(chr(10), '; '))}"
+            console.print(text, soft_wrap=True)
+    if metrics.publish is not None:
+        console.print(f"[yellow]Publish[/yellow] {metrics.publish}: sinks and files stay as they were", soft_wrap=True)
     for warning in (metrics.batch.warnings if metrics.batch else None) or ():
         console.print(f"[yellow]Warning[/yellow] {warning}", soft_wrap=True)
 

@@ -13,6 +13,7 @@ from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
 from etl_lib.telling.metrics_files import MetricsFiles
+from etl_lib.telling.report import Report
 from etl_lib.telling.state import State
 from etl_lib.telling.summary import Summary
 
@@ -31,6 +32,8 @@ def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
     ways: list[Way] = [MetricsFiles(settings.output)]
     if not arguments.plan:
         ways.append(State(settings.output, job.name))
+    if settings.telling.report:
+        ways.append(Report(settings.output))  # behind the state, whose last runs it shows
     return [*ways, Summary(job, settings, arguments.as_json)]
 
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import structlog
 from pyspark.sql import functions as F
 
+from etl_lib.applying.invariants import SUBJECTS, find_violations
 from etl_lib.process.errors import ConfigError, InvariantError, LakehouseError, UnfinishedError
 from etl_lib.process.session import temporary_settings
 from etl_lib.run.metric_parts import CheckMetrics
@@ -16,7 +17,7 @@ from etl_lib.run.restore import cut_off_runs
 from etl_lib.run.run import Run
 from etl_lib.run.steps import step
 from etl_lib.settings.quarantine_arguments import DISCARDED, REPLAYED
-from etl_lib.tables.ledger import DONE, FAILED, UNDONE, RunEntry, consistent_versions, write_run
+from etl_lib.tables.ledger import DONE, FAILED, STOPPED, UNDONE, RunEntry, consistent_versions, write_run
 from etl_lib.tables.schemas import (
     ALL_TABLES,
     ETL_EVENTS,
@@ -28,7 +29,6 @@ from etl_lib.tables.schemas import (
     Table,
 )
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import SUBJECTS, find_violations
 
 log = structlog.get_logger(__name__)
 
@@ -37,7 +37,7 @@ SAFE_HOURS = 168
 
 _DELTA_CHECK = "spark.databricks.delta.retentionDurationCheck.enabled"
 _STAGES = (ETL_STAGE, ETL_EVENTS)
-_FINISHED = (DONE, FAILED, UNDONE)
+_FINISHED = (DONE, FAILED, STOPPED, UNDONE)
 
 
 def tables_of(warehouse: Warehouse) -> list[Table]:

@@ -18,6 +18,7 @@ from etl_lib.run.metric_parts import Counts, FeatureMetrics, WindowMetrics
 from etl_lib.run.run import Run
 from etl_lib.run.steps import step
 from etl_lib.settings.arguments import FeatureArguments
+from etl_lib.tables.holds import HELD, is_held
 from etl_lib.tables.ledger import DONE, PLANNED, RuleResult, RunEntry, tables_left, write_run
 from etl_lib.tables.schemas import FEATURE_TABLES, QUARANTINE, VALUE_PROP_FEATURES
 from etl_lib.value_props.apply_features import FILES, count_duplicates, publish_file, replace_weeks, written_weeks
@@ -67,7 +68,7 @@ def plan_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> Non
         for week in windows.weeks
     }
     versions = run.warehouse.versions(CHANGED_TABLES)
-    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions))
+    write_run(run.warehouse, RunEntry(run.manifest, PLANNED, run.metrics, versions, versions, gates=run.metrics.gates))
 
 
 def apply_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> None:
@@ -89,17 +90,19 @@ def apply_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> No
             weeks=lambda: replace_weeks(batch.stage, windows), duplicates=lambda: count_duplicates(batch.stage)
         )["duplicates"]
     results = [*all_rule_results(run, batch, {}), *_warn(run, batch, windows)]
+    metrics.publish = HELD if is_held(metrics.gates) else None
+    files = () if metrics.publish else FILES
     with step("publish"):
         done = concurrently(
             weeks=lambda: written_weeks(warehouse, windows),
             versions=lambda: warehouse.versions(CHANGED_TABLES),
-            **{name: partial(publish_file, warehouse, windows, output, name) for name in FILES},
+            **{name: partial(publish_file, warehouse, windows, output, name) for name in files},
         )
     weeks, versions = done["weeks"], done["versions"]
     _check_weeks(batch, weeks)
     with step("ledger"):
         metrics.windows, metrics.weeks = window_metrics(batch, windows, reference), weeks
-        metrics.features = feature_metrics(weeks, duplicates, [done[name] for name in FILES], versions)
+        metrics.features = feature_metrics(weeks, duplicates, [done[name] for name in files], versions)
         metrics.status = DONE
         entry = RunEntry(
             run.manifest,
@@ -110,6 +113,7 @@ def apply_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> No
             rules=results,
             files=batch.files,
             tables_left=tables_left(warehouse, FEATURE_TABLES, {}),
+            gates=metrics.gates,
         )
         write_run(warehouse, entry)
 

@@ -11,6 +11,7 @@ import pytest
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from etl_lib.applying.invariants import SUBJECTS
 from etl_lib.tables.schemas import (
     DAILY_SALES,
     DIM_ORDER,
@@ -26,7 +27,6 @@ from etl_lib.tables.schemas import (
     VALUE_PROP_FEATURES,
     Table,
 )
-from etl_lib.upkeep.invariants import SUBJECTS
 from tests.integration.conftest import FeatureSample
 from tests.integration.test_orders_job import lines_of, order
 from tests.job import FeatureJob, Job, Workplace

@@ -29,7 +29,7 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Inputs, Quality, Settings
 from etl_lib.settings.rules import RuleBook
-from etl_lib.tables.ledger import APPLYING, PLANNED, Ledger, RunEntry, RunManifest, write_run
+from etl_lib.tables.ledger import PLANNED, Ledger, RunEntry, RunManifest, write_run
 from etl_lib.tables.open_runs import unfinished
 from etl_lib.tables.schemas import (
     DIM_ORDER,
@@ -220,9 +220,8 @@ def cut_off(*_: object, **__: object) -> None:
 def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    closed, begun = manifest("r1", is_plan=True), manifest("r2")
+    closed, begun = manifest("r1"), manifest("r2")
     stage(run, closed, "rejected", "rejected", "inserted")
-    write_run(run.warehouse, RunEntry(closed, APPLYING, Metrics(), closed.versions, {}))
     batch = stage(run, begun, "inserted", "rejected")
     with monkeypatch.context() as patched:
         patched.setattr(applying, "apply_fact_sales", cut_off)
@@ -234,7 +233,7 @@ def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_cl
     finish_interrupted(next_process)
     gate = "the quality gate is closed, no table was changed:\n  orders: 66.7% rejected, above "
     assert statuses(run) == [
-        ("r1", "failed", f"{gate}quality.max_rejected_share 50.0%"),
+        ("r1", "stopped", f"{gate}quality.max_rejected_share 50.0%"),
         ("r2", "done", None),
     ]
     assert run.metrics == Metrics(finished_runs=["r2"])

@@ -28,6 +28,7 @@ from etl_lib.settings.arguments import (
 from etl_lib.settings.config import Settings
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
+from etl_lib.settings.report_arguments import ReportArguments, parse_report_arguments
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.settings.strict_model import load_settings
@@ -46,7 +47,7 @@ SOURCES = ROOT / "docs" / "how-to" / "sources-and-sinks.md"
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
 
-Parse = Callable[[Sequence[str]], Arguments]
+Parse = Callable[[Sequence[str]], Arguments | ReportArguments]
 JOBS: dict[str, Parse] = {
     "jobs/orders.py": parse_order_arguments,
     "jobs/value_props.py": parse_feature_arguments,
@@ -55,6 +56,7 @@ JOBS: dict[str, Parse] = {
     "jobs/pull.py": parse_pull_arguments,
     "jobs/health.py": parse_health_arguments,
     "jobs/publish.py": parse_publish_arguments,
+    "jobs/report.py": parse_report_arguments,
 }
 
 

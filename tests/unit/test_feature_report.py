@@ -140,6 +140,7 @@ def test_the_summary_tells_outcomes_rules_weeks_windows_warnings_drift_and_place
     assert "Schema drift in prints, fields that no table has: event_data.campaign (2)" in told
     assert "File     /out/final.csv\n" in told
     assert "Tables   /wh\nMetrics  /out/metrics.json\n         /out/runs/run-1/metrics.json\n" in told
+    assert "/metrics.json\nReport   /out/runs/run-1/report.html\n" in told
 
 
 @pytest.mark.parametrize("name", ["[bold]A[/bold]", "[/]", "[/red]", ":smile:", "A[1]"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pyspark.sql import SparkSession
 
+from etl_lib.applying.invariants import Invariant, Subject, find_violations
 from etl_lib.tables.counting import Sampled
 from etl_lib.tables.values_frame import values_frame
 from etl_lib.tables.warehouse import Warehouse
-from etl_lib.upkeep.invariants import Invariant, Subject, find_violations
 
 
 def test_broken_rows_are_counted_and_told_by_the_name_of_their_invariant(spark: SparkSession) -> None:

@@ -24,6 +24,7 @@ from etl_lib.reading.datasets import DATASETS
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.settings.config import Inputs, Settings
 from etl_lib.settings.rules import Rule, RuleBook
+from etl_lib.tables.history import known_versions, set_aside_files
 from etl_lib.tables.ledger import (
     Ledger,
     LoadedFile,
@@ -33,14 +34,12 @@ from etl_lib.tables.ledger import (
     SetAside,
     TableLeft,
     consistent_versions,
-    known_versions,
-    planned_versions,
     read_ledger,
     rows_after,
     rows_at,
-    set_aside_files,
     write_run,
 )
+from etl_lib.tables.open_runs import WaitingRun, waiting_run
 from etl_lib.tables.schemas import (
     DIM_ORDER,
     DIM_USER,
@@ -104,6 +103,7 @@ def test_a_run_is_one_row_that_is_replaced_when_it_is_written_again(warehouse: W
         "tables_left": {},
         "release": RELEASE,
         "schemas": SCHEMAS,
+        "gates": [],
     }
     assert rows == {
         "first": {
@@ -129,6 +129,8 @@ def test_the_plan_of_a_job_that_waits_and_the_versions_of_the_last_complete_run(
         ("bb", "orders", "planned", "2024-05-01", {"fact_sales": 3}, {"fact_sales": 99}),
         ("a", "orders", "planned", "2024-05-01", {"fact_sales": 1}, {}),
         ("b", "orders", "planned", "2024-05-01", {"fact_sales": 2}, {"fact_sales": 99}),
+        ("s", "quarantine", "stopped", "2024-05-01", {"fact_sales": 6}, {"fact_sales": 99}),
+        ("v", "value_props", "planned", "2024-05-01", {"fact_sales": 6}, {"fact_sales": 99}),
         ("h", "orders", "undone", "2024-05-01", {"fact_sales": 4}, {"fact_sales": 99}),
         ("c", "orders", "done", "2024-05-01", {}, tables),
         ("d", "orders", "done", "2024-05-03", {}, {**tables, "fact_sales": 5}),
@@ -142,10 +144,11 @@ def test_the_plan_of_a_job_that_waits_and_the_versions_of_the_last_complete_run(
     runs = frame(warehouse.spark, columns, *rows).withColumns(times)
     warehouse.append(ETL_RUNS, rows_of(ETL_RUNS, runs, release=RELEASE, schemas=SCHEMAS))
 
-    assert planned_versions(warehouse, "orders", "a") == {"fact_sales": 1}
-    assert planned_versions(warehouse, "orders", "b") == {"fact_sales": 2}
-    for job, run_id in [("value_props", "a"), ("maintain", "a"), ("orders", "c"), ("orders", "h"), ("orders", "none")]:
-        assert planned_versions(warehouse, job, run_id) is None
+    assert waiting_run(warehouse, "a") == WaitingRun("planned", {"fact_sales": 1}, ())
+    assert waiting_run(warehouse, "b") == WaitingRun("planned", {"fact_sales": 2}, ())
+    assert waiting_run(warehouse, "s") == WaitingRun("stopped", {"fact_sales": 6}, ())
+    for run_id in ("v", "c", "h", "none"):
+        assert waiting_run(warehouse, run_id) is None
     found = consistent_versions(warehouse, [FACT_SALES, DIM_ORDER, DIM_USER])
     assert found == {"fact_sales": 5, "dim_order": 1}
 
@@ -222,8 +225,9 @@ def test_the_files_that_wait_are_those_that_done_runs_have_set_aside(warehouse: 
 def test_a_look_tells_the_tables_as_done_runs_left_them_and_what_is_open(warehouse: Warehouse) -> None:
     assert read_ledger(warehouse) == Ledger()
     write_run(warehouse, entry("first", tables_left={"fact_sales": TableLeft(3, 5), "etl_stage": TableLeft(1, None)}))
-    write_run(warehouse, entry("other job", tables_left={"etl_events": TableLeft(2, None)}))
-    write_run(warehouse, entry("last", tables_left={"fact_sales": TableLeft(4, 7)}))
+    events = {"etl_events": TableLeft(2, None), "etl_stage": TableLeft(1, None)}
+    write_run(warehouse, entry("other job", job="value_props", tables_left=events, metrics=Metrics("v")))
+    write_run(warehouse, entry("last", tables_left={"fact_sales": TableLeft(4, 7)}, metrics=Metrics("o")))
     for status in ("failed", "planned", "undone"):
         write_run(warehouse, entry(status, status, tables_left={"fact_sales": TableLeft(9, 9)}))
     tables = {
@@ -231,14 +235,15 @@ def test_a_look_tells_the_tables_as_done_runs_left_them_and_what_is_open(warehou
         "etl_stage": TableLeft(1, None),
         "etl_events": TableLeft(2, None),
     }
-    assert read_ledger(warehouse) == Ledger(tables, has_open=False, releases=frozenset({RELEASE}))
+    last = {"value_props": '{"run_id": "v"}', "orders": '{"run_id": "o"}'}
+    assert read_ledger(warehouse) == Ledger(tables, False, frozenset({RELEASE}), last)
     write_run(warehouse, entry("restore", "applying", "maintain"))
     assert read_ledger(warehouse).has_open
     # What was left under other declarations says nothing of the tables of now.
     of_other_schemas = warehouse.read(ETL_RUNS).where("run_id = 'last'").withColumn("schemas", F.lit("other"))
     warehouse.overwrite(ETL_RUNS, of_other_schemas.withColumn("release", F.lit("9")), F.col("run_id") == "last")
     found = read_ledger(warehouse)
-    assert found.tables["fact_sales"] == TableLeft(3, 5)
+    assert found.tables == events
     assert found.releases == {RELEASE, "9"}
 
 

@@ -24,6 +24,7 @@ def events(text: str) -> list[dict[str, Any]]:
 
 
 def test_other_libraries_tell_their_warnings_in_the_form_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    logging.captureWarnings(capture=False)  # of another test, whose end took it back without saying so
     configure_logs("debug")
     with structlog.contextvars.bound_contextvars(run_id="r1"):
         OURS.warning("ours")

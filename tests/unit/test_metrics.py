@@ -31,7 +31,10 @@ RESTORE = Restore("r0", {"a": 1}, ["r0", "r1"], 2)
         (Metrics(), {}),
         (Metrics("r", commit_retries=0, duration_s=0.0), {"run_id": "r", "commit_retries": 0, "duration_s": 0.0}),
         (Metrics(unmatched={}, set_aside=(), tables={}), {"unmatched": {}, "set_aside": [], "tables": {}}),
-        (Metrics(tables={"a": TABLE}), {"tables": {"a": vars(TABLE)}}),
+        (
+            Metrics(tables={"a": TABLE}),
+            {"tables": {"a": {name: value for name, value in vars(TABLE).items() if value is not None}}},
+        ),
         (Metrics(pulls={"orders": PULL}), {"pulls": {"orders": vars(PULL)}}),
         (Metrics(publishes={"s": PublishMetrics("/s")}), {"publishes": {"s": {"address": "/s"}}}),
         (

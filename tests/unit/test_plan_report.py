@@ -142,6 +142,7 @@ def test_the_summary_tells_outcomes_rules_tables_conflicts_drift_and_places() ->
     assert "Conflicts (one version, two contents): 2 orders: A-1, A-2" in told
     assert "Schema drift in orders, fields that no table has: channel (2), metadata.utm (1)" in told
     assert "Tables   /wh\nMetrics  /out/metrics.json\n         /out/runs/run-1/metrics.json\n" in told
+    assert "/metrics.json\nReport   /out/runs/run-1/report.html\n" in told
     assert "Nothing new" not in told
 
 

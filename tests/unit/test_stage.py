@@ -172,7 +172,7 @@ def test_runs_that_were_cut_off_are_found_oldest_first(spark: SparkSession, tmp_
     assert unfinished(tables) == [
         staged_runs["early"],
         staged_runs["z: as early"],
-        manifest("a plan applied", started_at="2024-05-02", is_plan=True, versions={"a": 7}),
+        manifest("a plan applied", started_at="2024-05-02", is_plan=True, versions={"a": 7}, is_admitted=True),
         staged_runs["late"],
     ]
 

@@ -197,7 +197,9 @@ def staged_unfinished(warehouse: Warehouse) -> DataFrame:
     return values_frame(warehouse.spark, [(manifest.run_id,) for manifest in unfinished(warehouse)], "run_id STRING")
 
 
-SUBJECTS = (
+_BY_DATE = (FACT_SALES, DIM_ORDER, DAILY_SALES)
+
+APPLIED = (
     ORDERS,
     Subject(
         needs=(FACT_SALES, DIM_ORDER, DIM_USER, DIM_PRODUCT, DAILY_SALES),
@@ -209,7 +211,13 @@ SUBJECTS = (
     ),
     _members(DIM_ORDER, DIM_USER, "users_are_known"),
     _members(FACT_SALES, DIM_PRODUCT, "products_are_known"),
-    *(_keys(table) for table in ALL_TABLES if table.key),
+    *(_keys(table) for table in _BY_DATE),
+)
+"""What can be asked of the dates that a run has changed."""
+
+SUBJECTS = (
+    *APPLIED,
+    *(_keys(table) for table in ALL_TABLES if table.key and table not in _BY_DATE),
     Subject(
         needs=(VALUE_PROP_FEATURES,),
         rows=lambda warehouse: warehouse.read(VALUE_PROP_FEATURES),

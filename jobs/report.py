@@ -1,0 +1,19 @@
+"""The report job: draws the reports of runs again, and the index of all runs.
+
+./spark-submit.sh jobs/report.py --all
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+# Plain `spark-submit jobs/report.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from etl_lib.commands.entry import exit_code, run_process
+from etl_lib.commands.report import report
+
+main, run = partial(exit_code, report), partial(run_process, report)
+
+if __name__ == "__main__":
+    run()
