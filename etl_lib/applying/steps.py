@@ -187,7 +187,8 @@ def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics,
         rows = warehouse.rows(PUBLISHED_TABLES) if is_retry else rows_after(warehouse, rows_before, before, after)
         metrics.tell_input(order_metrics(batch, rows), manifest)
         metrics.status, metrics.inferred = DONE, inferred
-        metrics.publish = HELD if is_held(metrics.gates) else None
+        if is_held(metrics.gates):
+            metrics.publish, metrics.held_by = HELD, [manifest.run_id]
         if manifest.is_replay:
             metrics.replayed = orders.records - orders.outcomes["rejected"]
         changed = [table for table in PUBLISHED_TABLES if after[table.name] != before[table.name]]

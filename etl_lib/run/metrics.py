@@ -66,6 +66,8 @@ class Metrics:
     gates: Sequence[GateResult] = ()
     publish: str | None = None
     """`held` while the sinks wait for a gate."""
+    held_by: Sequence[str] = ()
+    """The runs that gates hold back, the oldest first."""
     profile: Mapping[str, DatasetProfile] | None = None
     profile_shifts: Sequence[ProfileShift] = ()
     sales: SalesMetrics | None = None

@@ -8,16 +8,14 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
 from etl_lib.process.errors import ConfigError
-from etl_lib.process.lock import local_folder
 from etl_lib.settings.api_settings import ApiSource
 from etl_lib.settings.jdbc_settings import JdbcSource
 from etl_lib.settings.sink_settings import SinkName, SinkSettings
 from etl_lib.settings.strict_model import Location, Section, Share
+from etl_lib.settings.telling_settings import Health, Logs, Telling
 
 DEFAULT_CONFIG = Path(__file__).resolve().parents[2] / "conf" / "local.yaml"
 
-LogLevel = Literal["debug", "info", "warning", "error"]
-JobName = Literal["orders", "value_props", "pull", "publish", "quarantine", "maintain"]
 TimeField = Literal["updated_at", "created_at"]
 Layout = Literal["auto", "lines", "array"]
 FeatureWindow = Literal["calendar", "rolling"]
@@ -147,17 +145,6 @@ class DriftPolicies(Section):
     """Fields that the sender need not send: never lost."""
 
 
-class Telling(Section):
-    """How runs are told, beside metrics.json and the summary."""
-
-    report: bool = True
-    """Write a page in HTML about each run, and an index of all."""
-    progress: bool = True
-    """On a terminal show the steps while they last."""
-    personal: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Fields of which no value is told, beside user_id and email."""
-
-
 class Maintenance(Section):
     """What the maintain job keeps."""
 
@@ -165,31 +152,6 @@ class Maintenance(Section):
     """`vacuum` leaves the files of versions that were current within so many hours."""
     keep_days: Annotated[int, Field(ge=0)] = 30
     """`purge` leaves what runs of the last so many days have staged and settled."""
-
-
-class Logs(Section):
-    """What is logged, and where to besides stderr."""
-
-    level: LogLevel = "info"
-    """The least that this project logs; other libraries never log less than warnings."""
-    file: Location | None = None
-    """A file on this machine's disk, for JSON lines."""
-
-    @field_validator("file")
-    @classmethod
-    def _is_local(cls, file: str | None) -> str | None:
-        if file is not None and local_folder(file) is None:
-            raise ValueError("must be on a disk of this machine")
-        return file
-
-
-class Health(Section):
-    """What the health job calls healthy."""
-
-    max_age_hours: dict[JobName, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
-    """How long ago the last success of a job may be; a job without a number is not judged by its age."""
-    max_failures: Annotated[int, Field(ge=1)] = 1
-    """So many failures in a row make a job unhealthy."""
 
 
 class Settings(Section):

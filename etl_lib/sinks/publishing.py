@@ -85,7 +85,7 @@ def publish_tables(run: Run, sinks: Sequence[Sink], *, is_full: bool = False) ->
         raise LakehouseError(f"{run.warehouse.location} has no table {ETL_RUNS.name}: is `warehouse` the right place?")
     holds = open_holds(run.warehouse)
     if holds:
-        run.metrics.publish = HELD
+        run.metrics.publish, run.metrics.held_by = HELD, list(dict.fromkeys(hold.run_id for hold in holds))
         log.warning("the publish is held", by=holds[0].run_id, gate=holds[0].gate, reason=holds[0].message)
     versions = consistent_versions(run.warehouse, SALES_TABLES, holds[0].ended_at if holds else None)
     if not versions:

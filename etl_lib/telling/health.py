@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -26,8 +26,8 @@ TABLES = {
 """The tables that are there after a success of a job."""
 
 
-_HELD, _BEHIND = "held", ("failed", "differs")
-_PUBLISH = "publish"
+BEHIND = ("failed", "differs")
+"""How a publish ends after which a sink does not show what the tables have."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Health:
     jobs: Mapping[str, JobHealth]
     lock: Holder | None
     """Who holds the warehouse; None where nobody does, and where there is no lock."""
-    sinks: Mapping[str, str]
-    """How the last publish to each sink ended."""
     missing_tables: tuple[str, ...] | None
     """None where the tables are on no local disk: nobody looked."""
+    publish: tuple[str, ...] = ()
+    """Why sinks do not show what the tables have, as the last attempt said that published."""
 
     @property
     def problems(self) -> list[str]:
@@ -63,13 +63,9 @@ class Health:
                 f"run {self.lock.run_id} was killed while it held the warehouse, since {self.lock.since}: run the same "
                 "job again, it finishes what was staged"
             )
-        problems += [
-            f"the sink {sink} is behind: its last publish {'' if end == 'differs' else 'has '}{end}"
-            for sink, end in self.sinks.items()
-            if end in _BEHIND
-        ]
         if self.missing_tables:
             problems.append(f"tables are not there: {', '.join(self.missing_tables)}")
+        problems += self.publish
         return problems
 
 
@@ -81,27 +77,32 @@ def health_of(settings: config.Settings, now: datetime | None = None) -> Health:
     states = {name: read_state(settings.output, name) for name in dict.fromkeys([*jobs_kept(settings.output), *ages])}
     return Health(
         checked_at=now.isoformat(timespec="seconds"),
-        jobs={
-            name: _job_health(state, now, ages.get(name), limits.max_failures, is_held=_is_held(state, states))
-            for name, state in states.items()
-        },
+        jobs={name: _job_health(state, ages.get(name), limits.max_failures, now) for name, state in states.items()},
         lock=holder_of(settings.warehouse),
-        sinks=_sinks(states),
         missing_tables=_missing_tables(settings.warehouse, states),
+        publish=tuple(_behind(states)),
     )
 
 
-def _job_health(
-    state: JobState, now: datetime, max_age: float | None, max_failures: int, *, is_held: bool
-) -> JobHealth:
+def _behind(states: Mapping[str, JobState]) -> Iterator[str]:
+    """What the latest attempt says of the sinks that published, or whose run a gate has held."""
+    attempts = [state.last_attempt for state in states.values() if state.last_attempt]
+    telling = [attempt for attempt in attempts if attempt.sinks or attempt.publish or attempt.job == "publish"]
+    if last := max(telling, key=lambda attempt: attempt.ended_at, default=None):
+        if last.publish is not None:
+            yield f"the publish is {last.publish} since run {last.run_id} or before: jobs/publish.py says by which run"
+        for sink, status in last.sinks.items():
+            if status in BEHIND:
+                yield f"sink {sink} is behind, its last publish ended as {status}: jobs/publish.py tries again"
+
+
+def _job_health(state: JobState, max_age: float | None, max_failures: int, now: datetime) -> JobHealth:
     success, attempt = state.last_success, state.last_attempt
     hours = (now - datetime.fromisoformat(success.ended_at)).total_seconds() / 3600 if success else None
     problems = []
     if state.failures_in_a_row >= max_failures:
         reason = f", the last one: {attempt.message}" if attempt and attempt.message else ""
         problems.append(f"{state.failures_in_a_row} failed in a row{reason}")
-    if is_held and attempt:
-        problems.append(f"its publish is held: {', '.join(attempt.closed_gates) or 'a gate is closed'}")
     if max_age is not None and hours is None:
         problems.append("it has never succeeded")
     elif max_age is not None and hours is not None and hours > max_age:
@@ -109,19 +110,6 @@ def _job_health(
     return JobHealth(
         attempt, success, None if hours is None else round(hours, 2), state.failures_in_a_row, tuple(problems)
     )
-
-
-def _is_held(state: JobState, states: Mapping[str, JobState]) -> bool:
-    """Whether a gate keeps the sinks from what the last run did, and the publish job has not released it since."""
-    last, publish = state.last_attempt, states.get(_PUBLISH, JobState()).last_success
-    if last is None or last.publish != _HELD:
-        return False
-    return publish is None or publish.publish == _HELD or publish.ended_at < last.ended_at
-
-
-def _sinks(states: Mapping[str, JobState]) -> dict[str, str]:
-    attempts = sorted((each for state in states.values() for each in state.attempts), key=lambda each: each.ended_at)
-    return {sink: end for attempt in attempts for sink, end in attempt.sinks.items()}
 
 
 def _missing_tables(warehouse: str, states: Mapping[str, JobState]) -> tuple[str, ...] | None:

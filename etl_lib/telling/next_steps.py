@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from etl_lib.process.errors import QualityGateError
-from etl_lib.tables.ledger import DONE, FAILED, PLANNED, REPLAY_JOB, UNDONE
+from etl_lib.process.errors import InvariantError, QualityGateError
+from etl_lib.tables.holds import HELD
+from etl_lib.tables.ledger import DONE, FAILED, ORDERS_JOB, PLANNED, REPLAY_JOB, STOPPED, UNDONE
 from etl_lib.tables.publishes import DIFFERS
 
-STOPPED, HELD = "stopped", "held"
+PUBLISH = "publish"
 _REPLAYABLE = "orders"
 _MOST_REASONS = 3
 _EVENTS = ("prints", "taps", "pays")
@@ -35,7 +36,13 @@ class NextStep:
     command: str | None = None
 
 
-_UNDONE_VERDICTS = {
+_BY_ERROR = {
+    QualityGateError.__name__: Verdict(
+        "bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run."
+    ),
+    InvariantError.__name__: Verdict("bad", "No.", "The tables contradict each other or themselves."),
+}
+_BY_STATUS = {
     FAILED: Verdict("bad", "No.", "The run failed before it was done. What it had not committed is in no table."),
     STOPPED: Verdict("bad", "Not today's.", "A gate stopped the run: the tables are as they were before it."),
     PLANNED: Verdict("plain", "Nothing has changed.", "This is a plan: it shows what the run would do."),
@@ -47,12 +54,15 @@ _INCOMPLETE = Verdict("look", "Not yet.", "The run is not complete; the next one
 def verdict(metrics: Mapping[str, Any]) -> Verdict:
     """Whether the numbers in the tables can be trusted after this run."""
     status = metrics.get("status")
-    if metrics.get("error") == QualityGateError.__name__:
-        return Verdict("bad", "Not today's.", "A quality gate is closed: the tables are as they were before the run.")
-    if status != DONE:
-        return _UNDONE_VERDICTS.get(str(status), _INCOMPLETE)
-    if metrics.get("publish") == HELD:
+    if unwell := unwell_sinks(metrics):
+        sinks = f"The {'sink' if len(unwell) == 1 else 'sinks'} {_listed(unwell)}"
+        return Verdict(
+            "bad", "In the tables, yes.", f"{sinks} {'does' if len(unwell) == 1 else 'do'} not show what they say."
+        )
+    if metrics.get("publish") == HELD and (status == DONE or metrics.get("job") == PUBLISH):
         return Verdict("look", "In the tables, yes.", "The sinks still show the publish before: a gate holds this one.")
+    if status != DONE:
+        return _BY_ERROR.get(str(metrics.get("error"))) or _BY_STATUS.get(str(status), _INCOMPLETE)
     if reasons := list(_doubts(metrics)):
         return Verdict("look", "Yes, with a look at", f"{_listed(_few(reasons))}.")
     return Verdict("good", "Yes.", _praise(metrics))
@@ -72,6 +82,12 @@ def rejected(metrics: Mapping[str, Any]) -> dict[str, int]:
     datasets = metrics.get("datasets") or {}
     counts = {name: counts["outcomes"].get("rejected", 0) for name, counts in datasets.items()}
     return {name: number for name, number in counts.items() if number}
+
+
+def unwell_sinks(metrics: Mapping[str, Any]) -> list[str]:
+    """The sinks that do not show what the tables say, as their publish failed or they differ after it."""
+    publishes = metrics.get("publishes") or {}
+    return [name for name, publish in publishes.items() if publish.get("status") in {FAILED, DIFFERS}]
 
 
 def command(metrics: Mapping[str, Any], job: str, *words: str) -> str:
@@ -102,11 +118,10 @@ def _doubts(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield _several(len(closed), "gate that did not pass", "gates that did not pass")
     if names := sum(len(of_kind) for kinds in (metrics.get("drift") or {}).values() for of_kind in kinds.values()):
         yield _several(names, "field that drifted", "fields that drifted")
+    if shifts := len(metrics.get("profile_shifts") or ()):
+        yield _several(shifts, "value that shifted", "values that shifted")
     if warnings := len(metrics.get("warnings") or ()):
         yield _several(warnings, "warning")
-    for name, publish in (metrics.get("publishes") or {}).items():
-        if publish.get("status") in {FAILED, DIFFERS}:
-            yield f"the sink {name}"
 
 
 def _praise(metrics: Mapping[str, Any]) -> str:
@@ -116,12 +131,12 @@ def _praise(metrics: Mapping[str, Any]) -> str:
         return f"Each of {total:,} records has one outcome, none was rejected, and nothing else stands out."
     if "invariants" in metrics:
         return f"All {len(metrics['invariants']):,} invariants of the tables hold."
-    if metrics.get("publishes"):
-        return "The sinks show what the tables say."
     if metrics.get("pulls"):
         return "All that was asked for has landed; the orders job loads it."
     if "outcomes" in metrics:
         return "There was nothing new: the tables are as the run before left them."
+    if metrics.get("publishes"):
+        return "The sinks show what the tables say."
     return "The run is done, and nothing stands out."
 
 
@@ -130,22 +145,29 @@ def _of_its_end(metrics: Mapping[str, Any]) -> Iterator[NextStep]:
     if status == FAILED:
         again = shlex.join(["./spark-submit.sh", f"jobs/{job}.py", *(metrics.get("arguments") or ())])
         yield NextStep("Mend the cause that the message names, then run the same command again.", again)
-    elif status == STOPPED:
-        names = [gate["gate"] for gate in metrics.get("gates") or () if gate["state"] == STOPPED]
-        accepted = [word for name in names for word in ("--accept-gate", name)]
+    elif status == STOPPED and job != PUBLISH:
+        by_hand = [ORDERS_JOB, "--apply", run_id] if job in (ORDERS_JOB, REPLAY_JOB) else [job]
         yield NextStep(
             "If the input is right as it is, apply the run by hand. If not, mend the input and run the job again.",
-            command(metrics, "orders", "--apply", run_id, *accepted),
+            command(metrics, *by_hand, *_accepting(metrics, STOPPED)),
         )
     elif status == PLANNED and job == "orders":
         yield NextStep("Carry out exactly this plan.", command(metrics, job, "--apply", run_id))
     elif status == PLANNED:
         yield NextStep("To carry it out, give the same command without --plan.")
     if metrics.get("publish") == HELD:
+        held = next(iter(metrics.get("held_by") or ()), run_id)
+        by_hand = [PUBLISH, "--release", held] if job != "value_props" else [job, *_accepting(metrics, HELD)]
         yield NextStep(
             "Look at the gate that holds the publish. Release it by hand, or let a later run pass the same gate.",
-            command(metrics, "publish", "--release", run_id),
+            command(metrics, *by_hand),
         )
+
+
+def _accepting(metrics: Mapping[str, Any], state: str) -> list[str]:
+    """The options that overrule the gates with this state."""
+    names = dict.fromkeys(gate["gate"] for gate in metrics.get("gates") or () if gate["state"] == state)
+    return [word for name in names for word in ("--accept-gate", name)]
 
 
 def _of_its_records(metrics: Mapping[str, Any]) -> Iterator[NextStep]:
@@ -183,12 +205,11 @@ def _of_its_surroundings(metrics: Mapping[str, Any]) -> Iterator[NextStep]:
             f"Ask the sender of {_listed(drift)} about the fields that drifted. The setting drift says what each kind "
             "of drift does to a run."
         )
-    for name, publish in (metrics.get("publishes") or {}).items():
-        if publish.get("status") in {FAILED, DIFFERS}:
-            yield NextStep(
-                f"The sink {name} does not show what the tables say. Mend the cause and publish again.",
-                command(metrics, "publish", "--sink", name),
-            )
+    for name in unwell_sinks(metrics):
+        yield NextStep(
+            f"The sink {name} does not show what the tables say. Mend the cause and publish again.",
+            command(metrics, "publish", "--sink", name),
+        )
     if any((metrics.get("invariants") or {}).values()):
         yield NextStep(
             "Find the run that broke the tables, and undo it; the report of each run has its tables.",

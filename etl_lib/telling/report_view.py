@@ -10,9 +10,9 @@ from itertools import groupby
 from typing import Any
 
 from etl_lib.run.job import DRIFT_MEANINGS, EVENT_MEANINGS, MEANINGS
-from etl_lib.tables.ledger import DONE
+from etl_lib.tables.ledger import DONE, UNDONE
 from etl_lib.telling import charts
-from etl_lib.telling.next_steps import next_steps, verdict
+from etl_lib.telling.next_steps import next_steps, rejected, verdict
 from etl_lib.telling.state import BUSY, Attempt, JobState
 
 Json = Mapping[str, Any]
@@ -47,7 +47,6 @@ _LABELS = {
     "files_new_again": "files that are new again",
 }
 """How numbers at the top of the metrics are called; others are called by their key."""
-_APPLIED = ("inserted", "updated", "valid")
 _APART = {"duration_s"}
 PERSONAL = frozenset({"user_id", "email"})
 """Fields whose values are about a person: a profile shows how many there are, and none of them."""
@@ -59,7 +58,6 @@ class Tile:
 
     label: str
     paths: Sequence[Path]
-    unit: str = ""
     tone: str = "plain"
 
 
@@ -69,8 +67,8 @@ class Bars:
 
     title: str
     columns: Sequence[charts.Column]
-    points: Sequence[tuple[str, str, str]]
-    """The label, the number, and the class of each."""
+    points: Sequence[tuple[str, str, str, str]]
+    """The label, the number, the tone and the status of each."""
 
 
 def report_view(values: Json, attempts: Sequence[Attempt]) -> dict[str, Any]:
@@ -82,6 +80,7 @@ def report_view(values: Json, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "verdict": verdict(values),
         "steps_next": next_steps(values),
         "tiles": _tiles(values),
+        "is_applied": _is_applied(values),
         "flow": _flow(values),
         "outcome_rows": _outcome_rows(values),
         "rules": _rules(values),
@@ -156,7 +155,7 @@ def duration_bars(attempts: Sequence[Attempt]) -> Bars:
 
 def _bars(title: str, attempts: Sequence[Attempt], numbers: Sequence[float]) -> Bars:
     points = [
-        (each.started_at[:16].replace("T", " "), f"{number:,}", tone_of(each.status))
+        (each.started_at[:16].replace("T", " "), f"{number:,}", tone_of(each.status), each.status)
         for each, number in zip(attempts, numbers, strict=True)
     ]
     return Bars(title, charts.columns(numbers, slots=LAST_RUNS), points)
@@ -164,33 +163,21 @@ def _bars(title: str, attempts: Sequence[Attempt], numbers: Sequence[float]) -> 
 
 def _tiles(values: Json) -> list[Tile]:
     """The four or five numbers that say the most about a run of its job."""
-    datasets = values.get("datasets") or {}
-    tiles = []
-    if "outcomes" in values:
-        bases: list[Path] = [("datasets", name, "outcomes") for name in datasets]
-        applied = [
-            (*base, key) for base in bases for key in ("inserted", "updated", "valid") if key in _at(values, base)
-        ]
-        refused: list[Path] = [(*base, "rejected") for base in bases]
-        tiles = [
-            Tile("records read", [("datasets", name, "records") for name in datasets]),
-            Tile(_applied_label(values), applied),
-            Tile("rejected", refused, tone="look" if any(_at(values, path) for path in refused) else "plain"),
-        ]
+    tiles = _record_tiles(values) if "outcomes" in values else []
     if "conflicts" in values:
-        tiles.append(Tile("conflicts", [("conflicts",)], tone="look" if values["conflicts"] else "plain"))
+        tiles.append(Tile("conflicts", [("conflicts",)], "look" if values["conflicts"] else "plain"))
     if "rows" in values:
         tiles.append(Tile("rows of features", [("rows",)]))
     if "invariants" in values:
         broken = [("invariants", name) for name in values["invariants"]]
         tone = "bad" if any(values["invariants"].values()) else "plain"
-        tiles.append(Tile("rows that break an invariant", broken, tone=tone))
+        tiles.append(Tile("rows that break an invariant", broken, tone))
     if pulls := values.get("pulls"):
         tiles += [Tile(f"{unit} pulled", [("pulls", name, unit) for name in pulls]) for unit in ("pages", "records")]
     publishes = values.get("publishes") or {}
     if publishes and "outcomes" not in values:
         rows = [
-            ("publishes", sink, "rows", name) for sink, each in publishes.items() for name in each.get("rows") or {}
+            ("publishes", sink, "rows", name) for sink, of_it in publishes.items() for name in of_it.get("rows") or {}
         ]
         tiles.append(Tile("rows published", rows))
     if values.get("duration_s") is not None:
@@ -198,10 +185,28 @@ def _tiles(values: Json) -> list[Tile]:
     return tiles
 
 
-def _applied_label(values: Json) -> str:
-    if "input_prints" in values:
-        return "valid"
-    return "new or updated" if values.get("status") == DONE else "would be new or updated"
+def _record_tiles(values: Json) -> list[Tile]:
+    """How many records came in, how many of them are in the tables now, and how many were rejected."""
+    datasets = values.get("datasets") or {}
+    records: list[Path] = [("datasets", name, "records") for name in datasets]
+    refused: list[Path] = [("datasets", name, "outcomes", "rejected") for name in datasets]
+    applied: list[Path] = [
+        ("datasets", name, "outcomes", outcome)
+        for name, counts in datasets.items()
+        for outcome in ("inserted", "updated", "valid")
+        if outcome in counts["outcomes"]
+    ]
+    label = "new or updated" if _is_applied(values) else "would be new or updated"
+    return [
+        Tile("records read", records),
+        Tile("valid" if "input_prints" in values else label, applied),
+        Tile("rejected", refused, "look" if rejected(values) else "plain"),
+    ]
+
+
+def _is_applied(values: Json) -> bool:
+    """Whether the records are in the tables; also when just a sink failed after that."""
+    return values.get("status") in {DONE, UNDONE} or bool(values.get("tables"))
 
 
 def _flow(values: Json) -> charts.Flow | None:
@@ -281,10 +286,3 @@ def _amount(text: object) -> Decimal:
         return Decimal(str(text))
     except InvalidOperation:
         return Decimal(0)
-
-
-def _at(values: Json, path: Path) -> Any:
-    found: Any = values
-    for key in path:
-        found = found[key]
-    return found

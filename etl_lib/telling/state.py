@@ -7,6 +7,7 @@ none: that is seen by the time of the last attempt.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -90,6 +91,7 @@ class State:
 def attempt_of(metrics: Metrics) -> Attempt:
     """A run as the state keeps it."""
     is_busy = metrics.error == WarehouseBusyError.__name__
+    datasets = metrics.batch.datasets.values() if metrics.batch else ()
     larger = [step for step in metrics.steps if step.seconds >= 1 and any(step.counts.values())]
     return Attempt(
         run_id=metrics.run_id,
@@ -101,8 +103,8 @@ def attempt_of(metrics: Metrics) -> Attempt:
         error=metrics.error,
         message=metrics.message,
         has_files=not metrics.is_refused,
-        records=sum(each.records for each in metrics.batch.datasets.values()) if metrics.batch else 0,
-        outcomes=dict(metrics.outcomes),
+        records=sum(each.records for each in datasets),
+        outcomes=dict(sum((Counter(each.outcomes) for each in datasets), Counter())),
         conflicts=getattr(metrics.batch, "conflicts", 0),
         rates={
             step.name: {unit: round(n / step.seconds, 3) for unit, n in step.counts.items() if n} for step in larger

@@ -90,7 +90,8 @@ def apply_weeks(run: Run, batch: Batch, windows: Windows, reference: date) -> No
             weeks=lambda: replace_weeks(batch.stage, windows), duplicates=lambda: count_duplicates(batch.stage)
         )["duplicates"]
     results = [*all_rule_results(run, batch, {}), *_warn(run, batch, windows)]
-    metrics.publish = HELD if is_held(metrics.gates) else None
+    if is_held(metrics.gates):
+        metrics.publish, metrics.held_by = HELD, [run.run_id]
     files = () if metrics.publish else FILES
     with step("publish"):
         done = concurrently(

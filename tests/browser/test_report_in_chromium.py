@@ -134,8 +134,10 @@ def report_of(values: dict[str, Any]) -> str:
 
 
 def index() -> str:
+    """A day that has a run that failed and one that did not, besides others."""
+    done = attempt_of(Metrics("r-8", "done", "pull", started_at="2024-06-09T01:00:00+00:00"))
     failed = attempt_of(Metrics("r-9", "failed", "pull", started_at="2024-06-09T01:02:03+00:00", message="no route"))
-    return draw_index(reports.a_life() | {"pull": JobState().after(failed)})
+    return draw_index(reports.a_life() | {"pull": JobState().after(done).after(failed)})
 
 
 @WIDTHS
@@ -220,7 +222,7 @@ def test_the_keyboard_reaches_everything_the_skip_link_first(open_page: Open, si
 def test_the_index_is_filtered_by_the_keyboard_without_a_script(open_page: Open) -> None:
     page = open_page(index()).page
     rows = page.locator("tr.run:visible")
-    assert rows.count() == 42
+    assert rows.count() == 43
     page.get_by_role("radio", name="failed").focus()
     page.keyboard.press("Space")
     assert [row.split("\t")[1] for row in rows.all_inner_texts()] == ["Pull", "Orders"]

@@ -251,6 +251,10 @@ def test_upkeep_leaves_the_contents_and_what_is_still_needed(job: Job, capsys: p
     job.land("c.jsonl", order("o3"))
     assert job.run("--plan") == 0
     plan = job.metrics()["run_id"]
+    assert job.run("--set", "quality.min_records={orders: 99}") == 3
+    stopped = job.metrics()["run_id"]
+    assert job.maintain("restore", "--run", stopped) == 1
+    assert "was stopped at a gate and changed nothing" in capsys.readouterr().err
     entry = job.read(QUARANTINE).where("raw = '{broken'").collect()[0]["record_id"]
     assert job.quarantine("discard", entry) == 0
     before = contents(job)
@@ -270,7 +274,7 @@ def test_upkeep_leaves_the_contents_and_what_is_still_needed(job: Job, capsys: p
     assert job.maintain("purge") == 0
     assert job.maintain("purge", "--set", old, "--plan") == 0
     assert job.metrics()["tables"] == {
-        "etl_stage": {"runs": 2, "rows_removed": 10},
+        "etl_stage": {"runs": 3, "rows_removed": 13},
         "quarantine": {"runs": 1, "rows_removed": 1},
     }
     assert job.tables.versions(PUBLISHED_TABLES) == versions

@@ -401,10 +401,22 @@ def test_a_run_that_cannot_be_right_changes_no_feature(
     header.unlink()
     assert settled_job.read(ETL_RUNS).count() == entered
 
+    few = ("--set", "quality.min_records={pays: 1000000}")
+    assert "jobs/value_props.py --accept-gate records" in refused(3, *few)
+    assert settled_job.metrics()["status"] == "stopped"
+    # Accepted, it runs into the next gate, which holds just the files.
+    assert settled_job.run(*few, "--accept-gate", "records", "--set", "quality.max_age_hours={prints: 1}") == 0
+    assert settled_job.metrics()["publish"] == "held"
+    states = [(gate["gate"], gate["dataset"], gate["state"]) for gate in settled_job.metrics()["gates"]]
+    assert states == [("freshness", "prints", "held"), ("records", "pays", "accepted")]
+    assert published(settled_job) == files
+    before = settled_job.versions()
+
     settled_job.land("prints", event("2999-01-01"), event("2020-11-31"), "{broken", name="prints.jsonl")
     assert "no print is valid, so there is no reference date" in refused(3)
     runs = settled_job.read(ETL_RUNS).where("job = 'value_props'").orderBy("started_at").collect()
-    assert [(row["status"], row["message"] is None) for row in runs] == [("done", True)] * 2 + [("failed", False)]
+    statuses = [("done", True), ("done", True), ("stopped", False), ("done", True), ("failed", False)]
+    assert [(row["status"], row["message"] is None) for row in runs] == statuses
     assert settled_job.read(QUARANTINE).count() == entries
 
 

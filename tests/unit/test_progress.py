@@ -16,7 +16,8 @@ import structlog
 
 from etl_lib.process.logs import configure_logs
 from etl_lib.run.steps import step, step_log
-from etl_lib.settings.config import Inputs, Settings, Telling
+from etl_lib.settings.config import Inputs, Settings
+from etl_lib.settings.telling_settings import Telling
 from etl_lib.telling.estimates import expected_seconds, share_done
 from etl_lib.telling.progress import StepDisplay, display_of
 from etl_lib.telling.state import Attempt, JobState, write_state

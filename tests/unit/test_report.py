@@ -18,8 +18,9 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import parse_maintain_arguments, parse_order_arguments, parse_publish_arguments
-from etl_lib.settings.config import Inputs, Settings, Telling
+from etl_lib.settings.config import Inputs, Settings
 from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
+from etl_lib.settings.telling_settings import Telling
 from etl_lib.telling.metrics_files import MetricsFiles
 from etl_lib.telling.next_steps import next_steps, verdict
 from etl_lib.telling.report import Report, draw_index, draw_report, separated
@@ -127,6 +128,21 @@ def test_nothing_about_a_person_is_in_a_report() -> None:
     assert "abfss://box@store.dfs.core.windows.net/x" in text
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "became"),
+        ({"status": "planned", "tables": None}, "would become"),
+        ({"status": "failed", "tables": None}, "would become"),
+        ({"status": "failed"}, "became"),  # in a sink, after the tables
+    ],
+)
+def test_what_is_in_no_table_is_not_said_to_be_there(changes: dict[str, Any], said: str) -> None:
+    text = drawn(reports.rich_day() | changes).text
+    assert f"What came in, and what {said} of it" in text
+    assert ("would be new or updated" in text) is (said != "became")
+
+
 def test_the_cause_of_a_failure_comes_first() -> None:
     text = drawn(reports.failed_run()).text
     assert text.index("a disk is full") < text.index("What to do next")
@@ -149,12 +165,20 @@ def test_the_cause_of_a_failure_comes_first() -> None:
         ({"status": "done", "gates": [{"state": "accepted"}]}, "Yes, with a look at 1 gate that did not pass."),
         ({"status": "done", "invariants": {"a": 0, "b": 0}}, "Yes. All 2 invariants"),
         ({"status": "done", "publishes": {"s": {"status": "complete"}}}, "Yes. The sinks show"),
-        ({"status": "done", "publishes": {"s": {"status": "differs"}}}, "Yes, with a look at the sink s."),
+        (
+            {"status": "failed", "publishes": {"s": {"status": "differs"}, "t": {"status": "complete"}}},
+            "In the tables, yes. The sink s does not show what they say.",
+        ),
+        (
+            {"status": "failed", "publishes": {"s": {"status": "failed"}, "t": {"status": "failed"}}},
+            "In the tables, yes. The sinks s and t do not show",
+        ),
         ({"status": "done", "publish": "held", "conflicts": 1}, "In the tables, yes."),
         ({"status": "done", "pulls": {"orders": {}}}, "Yes. All that was asked for has landed"),
         ({"status": "planned"}, "Nothing has changed."),
         ({"status": "failed"}, "No."),
         ({"status": "failed", "error": "QualityGateError"}, "Not today's. A quality gate"),
+        ({"status": "failed", "error": "InvariantError"}, "No. The tables contradict"),
         ({"status": "stopped"}, "Not today's. A gate stopped"),
         ({"status": "undone"}, "It no longer counts."),
         ({"status": "applying"}, "Not yet."),
@@ -166,7 +190,7 @@ def test_one_sentence_says_whether_the_numbers_can_be_trusted(changes: dict[str,
 
 
 def test_a_headline_names_few_reasons() -> None:
-    assert verdict(reports.rich_day()).sentence == "1,204 rejected records, 2 conflicts and 4 more points."
+    assert verdict(reports.rich_day()).sentence == "1,204 rejected records, 2 conflicts and 5 more points."
 
 
 REPLAY = "When a rule is mended, load the rejected orders again."
@@ -244,11 +268,29 @@ def test_rejected_records_are_looked_at_and_loaded_again_where_that_can_be(
             {"status": "done", "run_id": RUN_ID, "publish": "held"},
             f"./spark-submit.sh jobs/publish.py --release {RUN_ID}",
         ),
+        (
+            {"status": "stopped", "job": "publish", "run_id": "p", "publish": "held", "held_by": [RUN_ID, "later"]},
+            f"./spark-submit.sh jobs/publish.py --release {RUN_ID}",
+        ),
+        (
+            {"status": "stopped", "job": "value_props", "gates": [{"gate": "records", "state": "stopped"}] * 2},
+            "./spark-submit.sh jobs/value_props.py --accept-gate records",
+        ),
+        (
+            {"status": "done", "job": "value_props", "publish": "held", "gates": [{"gate": "volume", "state": "held"}]},
+            "./spark-submit.sh jobs/value_props.py --accept-gate volume",
+        ),
     ],
-    ids=["failed", "stopped", "held"],
+    ids=["failed", "stopped", "held", "a publish that is held", "features stopped", "features held"],
 )
 def test_the_most_urgent_step_comes_first(values: dict[str, Any], command: str) -> None:
     assert next_steps(values)[0].command == command
+
+
+def test_a_publish_that_is_held_does_not_doubt_the_tables() -> None:
+    held = {"status": "stopped", "job": "publish", "error": "QualityGateError", "publish": "held"}
+    assert verdict(held).answer == "In the tables, yes."
+    assert verdict({**held, "job": "orders"}).answer == "Not today's."
 
 
 def test_a_run_that_nothing_stands_out_of_asks_for_nothing() -> None:
