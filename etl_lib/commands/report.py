@@ -10,13 +10,13 @@ import pyarrow.fs as pafs
 from pyspark.errors import AnalysisException
 from pyspark.sql import functions as F
 
+from etl_lib.commands.entry import read_settings
 from etl_lib.process.errors import LakehouseError
 from etl_lib.process.output import located, read_bytes
 from etl_lib.process.session import open_session
 from etl_lib.settings.arguments import RUN_ID
 from etl_lib.settings.config import Settings
 from etl_lib.settings.report_arguments import parse_report_arguments
-from etl_lib.settings.strict_model import load_settings
 from etl_lib.tables.schemas import ETL_RUNS
 from etl_lib.tables.warehouse import Warehouse
 from etl_lib.telling.metrics_files import metrics_paths
@@ -26,7 +26,7 @@ from etl_lib.telling.report import Json, read_states, write_index, write_report
 def report(argv: Sequence[str]) -> None:
     """Draw what the command line names, and the index; prints the path of each."""
     arguments = parse_report_arguments(argv)
-    settings = load_settings(Settings, arguments.config, arguments.overrides)
+    settings = read_settings(arguments.config, arguments.overrides)
     run_ids = runs_with_files(settings.output) if arguments.everything else arguments.run_ids
     runs = {run_id: values for run_id in run_ids if (values := metrics_from_file(settings.output, run_id))}
     if arguments.everything:

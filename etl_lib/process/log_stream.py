@@ -50,6 +50,11 @@ class LogStream:
         return self._stream.isatty()
 
     @property
+    def is_closed(self) -> bool:
+        """Whether nothing can be written any more."""
+        return self._stream.closed
+
+    @property
     def can_show(self) -> bool:
         """Whether it is a terminal that can move its cursor."""
         return self.isatty() and os.environ.get("TERM", "") not in _NO_TERMINALS

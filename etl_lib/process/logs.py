@@ -62,7 +62,7 @@ def configure_logs(level: str = "info", file: str | None = None, *, stream: LogS
 
 def log_stream() -> LogStream:
     """Where the logs of this process go."""
-    return _current or LogStream(sys.stderr)
+    return LogStream(sys.stderr) if _current is None or _current.is_closed else _current
 
 
 def _formatter(*, for_people: bool) -> ProcessorFormatter:

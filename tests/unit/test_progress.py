@@ -90,10 +90,10 @@ def frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Screen]:
 def test_a_step_shows_its_name_its_time_and_a_bar_and_leaves_nothing_behind(frames: Screen) -> None:
     live = [[line for line in frame if line[:1] not in "0123456789a"] for frame in frames.frames]
     of_stage = [line for frame in live for line in frame if " stage " in line]
-    assert {match[0] for line in of_stage if (match := re.search(r"\d:\d\d", line))} == {"0:00", "0:01"}
+    assert {match[0] for line in of_stage if (match := re.search(r"\d:\d\d", line))} >= {"0:00", "0:01"}
     assert "about 0:02 left" in of_stage[0]
-    assert "about 0:01 left" in of_stage[-1]
-    ends = [line.find("╺") for line in of_stage]  # of the bar
+    assert any("about 0:01 left" in line for line in of_stage)
+    ends = [max(line.find("╸"), line.find("╺")) for line in of_stage]  # of the bar, by half characters
     assert ends[0] < ends[-1] - 10
     assert sorted(ends) == ends
     assert any(" stage " in " ".join(frame) and " users " in " ".join(frame) for frame in live)
@@ -102,11 +102,11 @@ def test_a_step_shows_its_name_its_time_and_a_bar_and_leaves_nothing_behind(fram
 
 
 def test_lines_of_the_log_and_of_others_stay_whole_above_it(frames: Screen) -> None:
-    assert [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in frames.seen] == [
+    assert [re.sub(r"^\d\d:\d\d:\d\d | +seconds=\d\.\d$", "", line) for line in frames.seen] == [
         "[info     ] a line",
         "a line of Java",
-        "[info     ] users                          seconds=0.5",
-        "[info     ] stage                          seconds=1.3",
+        "[info     ] users",
+        "[info     ] stage",
         "the summary",
     ]
 
@@ -121,7 +121,7 @@ def test_while_a_step_takes_longer_than_expected_it_is_not_called_done(
             time.sleep(0.7)
         display.hide()
     last = screen.frames[-2]
-    assert any("longer than the last runs" in line and "╺" in line for line in last)
+    assert any("longer than the last runs" in line and ("╺" in line or "╸" in line) for line in last)
 
 
 def test_an_error_leaves_a_clean_terminal_and_a_later_step_is_shown_again(
