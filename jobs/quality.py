@@ -1,0 +1,19 @@
+"""The quality job: tells the rules and their results to Great Expectations.
+
+./spark-submit.sh jobs/quality.py export
+"""
+
+import sys
+from functools import partial
+from pathlib import Path
+
+# Plain `spark-submit jobs/quality.py` from a checkout finds the package beside this folder.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from etl_lib.commands.entry import exit_code, run_process
+from etl_lib.commands.quality import export_quality
+
+main, run = partial(exit_code, export_quality), partial(run_process, export_quality)
+
+if __name__ == "__main__":
+    run()
