@@ -12,6 +12,8 @@ from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
+from etl_lib.telling.alerts.routes import check_installed
+from etl_lib.telling.alerts.way import Alerts
 from etl_lib.telling.metrics_files import MetricsFiles
 from etl_lib.telling.report import Report
 from etl_lib.telling.state import State
@@ -28,12 +30,18 @@ class Way(Protocol):
 
 
 def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
-    """Those that the settings have on, in the order in which a run is told; what a person reads comes last."""
+    """Those that the settings have on, in the order in which a run is told; what a person reads comes last.
+
+    ConfigError for one that is on and not installed.
+    """
+    check_installed(settings.telling.alerts)
     ways: list[Way] = [MetricsFiles(settings.output)]
     if not arguments.plan:
         ways.append(State(settings.output, job.name))
     if settings.telling.report:
         ways.append(Report(settings.output))  # behind the state, whose last runs it shows
+    if settings.telling.alerts.routes and not arguments.plan:
+        ways.append(Alerts(settings, job.name))  # behind the report, to which it leads
     return [*ways, Summary(job, settings, arguments.as_json)]
 
 
