@@ -21,6 +21,8 @@ from etl_lib.settings.telling_settings import AlertRoute, Alerts
 from etl_lib.telling.alerts.alert import Message
 
 _LONGEST_S = 30
+_LOUD = ("WARNING", "ERROR", "CRITICAL")
+_CAUSE = "Socket Exception: "
 
 
 def check_installed(alerts: Alerts) -> None:
@@ -56,11 +58,18 @@ def _sent(url: str, message: Message) -> str | None:
     if channel is None:
         return "its URL is none that Apprise knows: https://appriseit.com has the form of each service's"
     result = channel.notify(
-        body=message.body, title=message.title, notify_type=message.tone, body_format="text", timeout=_LONGEST_S
+        body=message.body,
+        title=message.title,
+        notify_type=message.tone,
+        body_format="text",
+        timeout=_LONGEST_S,
+        log_level=logging.DEBUG,
     )
     if result:
         return None
-    reasons = dict.fromkeys(entry.message for entry in result.logs())
+    # what lies behind a warning, such as a certificate that nobody vouches for, is told at a lower level
+    entries = [each for each in result.logs() if each.level in _LOUD or each.message.startswith(_CAUSE)]
+    reasons = dict.fromkeys(each.message for each in entries)
     return without_parts(" ".join(reasons), url) or f"Apprise says {result.status.name.lower()}"
 
 
@@ -71,7 +80,9 @@ def _channel(url: str) -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         import apprise  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415 - an extra
 
-        logging.getLogger("apprise").propagate = False
+        told = logging.getLogger("apprise")
+        told.propagate = False
+        told.setLevel(logging.DEBUG)
         channel = apprise.Apprise(asset=apprise.AppriseAsset(app_id="orders-lakehouse", app_desc="Orders lakehouse"))
         return channel if channel.add(url) else None
 
