@@ -44,7 +44,7 @@ _TONES = {"recovered": "success", "conflicts": "warning", "drift": "warning", "t
 
 def message_of(alert: Alert, held_back: int = 0) -> Message:
     """The alert in plain text: what, where, what to do, and the report; `held_back` are those that nobody got."""
-    lines = [shown(alert.text), f"Where: {shown(alert.where)}"]
+    lines = [shown(alert.text.strip()), f"Where: {shown(alert.where)}"]
     for number, (sentence, command) in enumerate(alert.steps, 1):
         lines.append(f"Do {number}: {shown(sentence)}")
         lines += [f"    {shown(command)}"] if command else []
