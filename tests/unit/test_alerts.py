@@ -175,8 +175,8 @@ def test_an_alert_has_no_personal_data_and_nothing_that_steers_a_screen(values: 
 
 def test_a_reason_has_no_part_of_the_url() -> None:
     url = "slack://bot@T1JJ3T3L2/A1BRTD4JD/TIiajkd?to=%23my%20ops"
-    said = without_parts("POST /T1JJ3T3L2/A1BRTD4JD/TIiajkd for #my ops: 403 \x1b", url)
-    assert said == "POST /***/***/*** for ***: 403 \\x1b"
+    said = without_parts("POST /T1JJ3T3L2/A1BRTD4JD/TIiajkd for #my ops: 403 at t1jj3t3l2 \x1b", url)
+    assert said == "POST /***/***/*** for ***: 403 at *** \\x1b"
 
 
 def limits(**more: Any) -> Alerts:

@@ -94,5 +94,5 @@ def without_parts(text: str, url: str) -> str:
     parts = {*re.split("[/:@,]", before), *(pair.partition("=")[2] for pair in query.split("&"))}
     parts |= {unquote(part) for part in parts}
     for part in sorted((part for part in parts if len(part) >= SHORTEST), key=len, reverse=True):
-        text = text.replace(part, MASK)
+        text = re.sub(re.escape(part), MASK, text, flags=re.IGNORECASE)  # a host is told in small letters
     return visible(redacted(text))
