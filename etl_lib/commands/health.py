@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.table import Column
@@ -15,23 +16,42 @@ from etl_lib.commands.entry import read_settings
 from etl_lib.process.errors import UnhealthyError
 from etl_lib.process.streams import console_on, printable
 from etl_lib.settings.arguments import parse_health_arguments
+from etl_lib.settings.config import Settings
+from etl_lib.telling.alerts.limits import open_book
+from etl_lib.telling.alerts.routes import check_routes
+from etl_lib.telling.alerts.sending import send_due
+from etl_lib.telling.alerts.silence import alerts_of_silence
 from etl_lib.telling.health import Health, health_of
 
 
 def check_health(argv: Sequence[str]) -> None:
-    """Print how the jobs are; UnhealthyError when something is not well, or cannot be read."""
+    """Print how the jobs are, and with --alert send the alerts of silence; UnhealthyError when something is not well,
+    or cannot be read.
+    """
     arguments = parse_health_arguments(argv)
     settings = read_settings(arguments.config, arguments.overrides)
+    if arguments.alert:
+        check_routes(settings.telling.alerts)
+    now = datetime.now(UTC)
     try:
-        health = health_of(settings)
+        health = health_of(settings, now)
     except OSError as error:
         raise UnhealthyError(f"{settings.output}: what the jobs left there cannot be read: {error}") from error
     if arguments.as_json:
         sys.stdout.write(json.dumps(as_json(health), ensure_ascii=False) + "\n")
     else:
         print_health(health, console_on(sys.stdout))
+    failed = send_alerts(settings, health, now) if arguments.alert else []
+    if failed:
+        raise UnhealthyError(f"alerts did not arrive by: {', '.join(failed)}; jobs/alert.py test says more")
     if health.problems:
         raise UnhealthyError("not healthy:\n  " + "\n  ".join(health.problems))
+
+
+def send_alerts(settings: Settings, health: Health, now: datetime) -> list[str]:
+    """Send the alerts of what only silence shows; gives the names of the channels that failed."""
+    with open_book(settings.output) as book:
+        return send_due(alerts_of_silence(settings, health, now), settings.telling.alerts, book, now)
 
 
 def as_json(health: Health) -> dict[str, object]:

@@ -1,4 +1,7 @@
-"""What is shown has no secret in it: `***` stands for each that was revealed, in every form in which it travels."""
+"""What is shown has no secret in it: `***` stands for each that was revealed, in every form in which it travels.
+
+What leaves this machine has no personal sample in it either (`impersonal`).
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,11 @@ _HEX = re.compile(r"(?<=%)[0-9A-F]{2}|(?<=\\u)[0-9a-f]{4}|(?<=\\x)[0-9a-f]{2}")
 """The digits of an escape."""
 _DIGIT = "(?:[A-Za-z0-9+/_-]|%2[BbFf])"
 """One digit of base64, of its form for URLs, or of what a URL makes of it."""
+
+_EMAIL = re.compile(r"(?<![\w.+/:-])[\w.+-]+@[\w-]+\.[\w.-]*\w")
+_USER_SAMPLE = re.compile(r"(user_id[^()\n]*) \([^)\n]*\)")
+_KEYS = re.compile(r", e\.g\. [^\n]*")
+"""Sample keys in the message about broken invariants."""
 
 
 class _Revealed:
@@ -75,6 +83,11 @@ def redacted(text: str) -> str:
             text = text.replace(secret, MASK)
         text = _REVEALED.in_base64.sub(MASK, text)
     return text
+
+
+def impersonal(text: str) -> str:
+    """A text of the metrics without the ids of users and the addresses that may stand in it as samples."""
+    return _KEYS.sub("", _USER_SAMPLE.sub(r"\1", _EMAIL.sub("(an address)", text)))
 
 
 def redact(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -104,6 +104,13 @@ class MaintainArguments(Arguments):
 
 
 @dataclass(frozen=True)
+class HealthArguments(Arguments):
+    """What the health job was asked to do."""
+
+    alert: bool
+
+
+@dataclass(frozen=True)
 class PublishArguments(Arguments):
     """What a run of the publish job was asked to do: no `sinks` are all that are configured."""
 
@@ -212,11 +219,12 @@ def parse_pull_arguments(argv: Sequence[str]) -> Arguments:
     return Arguments(**parser.read(argv))
 
 
-def parse_health_arguments(argv: Sequence[str]) -> Arguments:
+def parse_health_arguments(argv: Sequence[str]) -> HealthArguments:
     """Read the command line of the health job; ConfigError says what is wrong with it."""
     parser = Parser("health", "Say whether the jobs are healthy, without Spark.")
+    parser.add_argument("--alert", action="store_true", help="send an alert of what only silence shows")
     parser.add_json("print what is known as one JSON object")
-    return Arguments(**parser.read(argv))
+    return HealthArguments(**parser.read(argv))
 
 
 def parse_publish_arguments(argv: Sequence[str]) -> PublishArguments:

@@ -19,7 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from etl_lib.process.output import located, write_bytes
-from etl_lib.process.redaction import redacted
+from etl_lib.process.redaction import impersonal, redacted
 from etl_lib.process.streams import visible
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.telling.report_view import index_view, report_view
@@ -27,10 +27,6 @@ from etl_lib.telling.state import Attempt, JobState, read_state
 
 Json = Mapping[str, Any]
 
-_EMAIL = re.compile(r"(?<![\w.+/:-])[\w.+-]+@[\w-]+\.[\w.-]*\w")
-_USER_SAMPLE = re.compile(r"(user_id[^()\n]*) \([^)\n]*\)")
-_KEYS = re.compile(r", e\.g\. [^\n]*")
-"""Sample keys in the message about broken invariants."""
 _NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
@@ -128,11 +124,6 @@ def separated(value: object) -> str:
         return text
     whole, point, rest = text.partition(".")
     return f"{int(whole):,}{point}{rest}" if not whole.startswith("-") else f"-{int(whole[1:]):,}{point}{rest}"
-
-
-def impersonal(text: str) -> str:
-    """A text of the metrics without the ids of users and the addresses that may stand in it as samples."""
-    return _KEYS.sub("", _USER_SAMPLE.sub(r"\1", _EMAIL.sub("(an address)", text)))
 
 
 def _shown(value: object) -> object:

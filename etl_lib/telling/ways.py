@@ -14,6 +14,8 @@ from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
+from etl_lib.telling.alerts.routes import check_installed
+from etl_lib.telling.alerts.way import Alerts
 from etl_lib.telling.machines.lineage import Lineage
 from etl_lib.telling.machines.traces import Traces
 from etl_lib.telling.metrics_files import MetricsFiles
@@ -40,7 +42,11 @@ class EarlyWay(Way, Protocol):
 
 
 def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
-    """Those that the settings have on, in the order in which a run is told; what a person reads comes last."""
+    """Those that the settings have on, in the order in which a run is told; what a person reads comes last.
+
+    ConfigError for one that is on and not installed.
+    """
+    check_installed(settings.telling.alerts)
     ways: list[Way] = [MetricsFiles(settings.output)]
     if not arguments.plan:
         ways.append(State(settings.output, job.name))
@@ -52,6 +58,8 @@ def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
     if settings.telling.lineage is not None and not arguments.plan:
         need("lineage", "openlineage.client", "telling.lineage")
         ways.append(Lineage(settings, settings.telling.lineage, job))
+    if settings.telling.alerts.routes and not arguments.plan:
+        ways.append(Alerts(settings, job.name))  # behind the report, to which it leads
     return [*ways, Summary(job, settings, arguments.as_json)]
 
 

@@ -6,12 +6,13 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
-from etl_lib.commands import query
+from etl_lib.commands import alert, query
 from etl_lib.deciding.ids_alike import SHARED_IDS
 from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.process.errors import LakehouseError
@@ -32,7 +33,7 @@ from etl_lib.settings.report_arguments import ReportArguments, parse_report_argu
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.settings.strict_model import load_settings
-from etl_lib.settings.telling_settings import LineageSettings, TraceSettings
+from etl_lib.settings.telling_settings import AlertKind, AlertRoute, LineageSettings, TraceSettings
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
 from etl_lib.value_props.expectations import WEEK_RULES
 
@@ -45,6 +46,7 @@ COMMAND_LINE = ROOT / "docs" / "reference" / "command-line.md"
 DICTIONARY = ROOT / "docs" / "reference" / "data-dictionary.md"
 CONFIGURATION = ROOT / "docs" / "reference" / "configuration.md"
 SOURCES = ROOT / "docs" / "how-to" / "sources-and-sinks.md"
+OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
 
@@ -174,6 +176,17 @@ def test_the_page_of_traces_and_lineage_has_every_setting(model: type[BaseModel]
     assert listed == {name: field.is_required() for name, field in model.model_fields.items()}
 
 
+def test_the_configuration_page_has_every_setting_of_a_route_and_the_runbook_every_kind_of_alert() -> None:
+    listed = rows(section(CONFIGURATION, "### Routes of alerts"))
+    required = {name: field.is_required() for name, field in AlertRoute.model_fields.items()}
+    assert {code(name): default == "must be given" for name, default, _ in listed} == required
+    kinds = list(get_args(AlertKind))
+    assert [
+        kind for name, _, meaning in listed if code(name) == "kinds" for kind in re.findall(r"`(\w+)`", meaning)
+    ] == kinds
+    assert sorted(re.findall(r"^### `(\w+)`$", section(OPERATIONS, "## Alerts"), re.MULTILINE)) == sorted(kinds)
+
+
 @pytest.mark.parametrize("dataset", list(RuleBook.model_fields))
 def test_the_configuration_page_has_every_rule(dataset: str) -> None:
     listed = [
@@ -208,7 +221,10 @@ def options_in(text: str) -> set[str]:
     return set(re.findall(r"--[a-z]+(?:-[a-z]+)*", text))
 
 
-@pytest.mark.parametrize(("script", "parse"), [*JOBS.items(), ("jobs/query.py", query.parse_arguments)])
+@pytest.mark.parametrize(
+    ("script", "parse"),
+    [*JOBS.items(), ("jobs/query.py", query.parse_arguments), ("jobs/alert.py", alert.parse_arguments)],
+)
 def test_the_command_line_page_has_every_option(
     script: str, parse: Callable[[Sequence[str]], object], capsys: pytest.CaptureFixture[str]
 ) -> None:
