@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Protocol
 
 import structlog
 
+from etl_lib.process.errors import ConfigError
 from etl_lib.process.redaction import redacted
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
+from etl_lib.settings.telling_settings import PrometheusSettings
 from etl_lib.telling.metrics_files import MetricsFiles
 from etl_lib.telling.report import Report
 from etl_lib.telling.state import State
@@ -28,13 +31,35 @@ class Way(Protocol):
 
 
 def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
-    """Those that the settings have on, in the order in which a run is told; what a person reads comes last."""
+    """Those that the settings have on, in the order in which a run is told; what a person reads comes last.
+
+    Raises ConfigError for a way whose extra is not installed.
+    """
     ways: list[Way] = [MetricsFiles(settings.output)]
     if not arguments.plan:
         ways.append(State(settings.output, job.name))
+        ways += _prometheus_ways(settings.output, settings.telling.metrics)  # behind the state, too
     if settings.telling.report:
         ways.append(Report(settings.output))  # behind the state, whose last runs it shows
     return [*ways, Summary(job, settings, arguments.as_json)]
+
+
+def _prometheus_ways(output: str, settings: PrometheusSettings) -> list[Way]:
+    if not settings.is_on:
+        return []
+    if find_spec("prometheus_client") is None:
+        raise ConfigError(
+            "telling.metrics: prometheus-client is not installed; pip install 'orders-lakehouse[metrics]', or take "
+            "telling.metrics out"
+        )
+    from etl_lib.telling.prometheus.prometheus_ways import PrometheusFile, PrometheusPush  # noqa: PLC0415 - an extra
+
+    ways: list[Way] = []
+    if settings.folder is not None:
+        ways.append(PrometheusFile(output, settings.folder))
+    if settings.pushgateway.url is not None:
+        ways.append(PrometheusPush(output, settings.pushgateway))
+    return ways
 
 
 def tell(ways: Sequence[Way], metrics: Metrics) -> None:
