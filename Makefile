@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow browser pairs coverage torture mutation bench bench-full lock clean
+.PHONY: help setup lint types test test-slow browser servers pairs coverage torture mutation bench bench-full lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -29,7 +29,7 @@ types: setup ## mypy, strict
 	$(PYTHON) -m mypy
 
 test: setup ## the tests but the slow ones, with coverage
-	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture and not browser' --cov --cov-report=term
+	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture and not browser and not servers' --cov --cov-report=term
 
 test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driver for PostgreSQL, two more Sparks (900 MB)
 	@deploy/setup.sh jars s3
@@ -40,6 +40,9 @@ test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driv
 
 browser: setup ## what a browser makes of the reports; needs Chromium (Debian: apt-get install chromium)
 	$(PYTHON) -m pytest -m browser tests/browser
+
+servers: setup ## metrics from a run to an alert, through Debian's prometheus, prometheus-pushgateway and prometheus-alertmanager
+	$(PYTHON) -m pytest -m servers tests/servers
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
 	@deploy/setup.sh pair 4.0
