@@ -41,7 +41,7 @@ test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driv
 browser: setup ## what a browser makes of the reports; needs Chromium (Debian: apt-get install chromium)
 	$(PYTHON) -m pytest -m browser tests/browser
 
-servers: setup ## metrics from a run to an alert, through Debian's prometheus, prometheus-pushgateway and prometheus-alertmanager
+servers: setup ## from a run to an alert; needs Debian's prometheus, -node-exporter, -pushgateway and -alertmanager
 	$(PYTHON) -m pytest -m servers tests/servers
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect

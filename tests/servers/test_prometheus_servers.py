@@ -1,4 +1,4 @@
-"""From a run to a call: Debian's Prometheus, Pushgateway and Alertmanager, each on a free port of the loopback."""
+"""From a run to a call: Debian's Prometheus with exporter, gateway and Alertmanager, on free ports of the loopback."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -65,8 +64,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def serving(program: str, folder: Path, *options: str) -> Iterator[str]:
-    """The address of a server that is ready."""
+def serving(program: str, folder: Path, *options: str, ready: str = "-/ready") -> Iterator[str]:
+    """The address of a server that is ready, as one of its pages says."""
     assert shutil.which(program), f"{program} is not installed; Debian has it"
     port = free_port()
     address, log = f"127.0.0.1:{port}", folder / f"{program}.log"
@@ -75,7 +74,7 @@ def serving(program: str, folder: Path, *options: str) -> Iterator[str]:
             [program, f"--web.listen-address={address}", *options], cwd=folder, stdout=stream, stderr=stream
         )
     try:
-        awaited(lambda: process.poll() is None and httpx.get(f"http://{address}/-/ready").is_success, log.name)
+        awaited(lambda: process.poll() is None and httpx.get(f"http://{address}/{ready}").is_success, log.name)
         yield address
     finally:
         process.terminate()
@@ -83,7 +82,7 @@ def serving(program: str, folder: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
-def http_server(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
+def http_server(handler: type[BaseHTTPRequestHandler]) -> Iterator[ThreadingHTTPServer]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = Thread(target=server.serve_forever)
         thread.start()
@@ -92,16 +91,6 @@ def http_server(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[Thre
         finally:
             server.shutdown()
             thread.join()
-
-
-class Files(SimpleHTTPRequestHandler):
-    """The files of a folder as the text that Prometheus reads."""
-
-    def guess_type(self, _: Any) -> str:
-        return "text/plain; version=0.0.4"
-
-    def log_message(self, *_: Any) -> None:
-        pass
 
 
 class Webhook(BaseHTTPRequestHandler):
@@ -175,18 +164,25 @@ def runs_of_a_life(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Prometheus that has scraped the files of several jobs, joined as node_exporter joins them."""
+    """A Prometheus that has scraped the files of several jobs, which node_exporter has read."""
     folder = tmp_path_factory.mktemp("scraped")
     files = sorted(runs_of_a_life(folder).glob("*.prom"))
     assert len(files) == 3
     for file in files:
         subprocess.run(["promtool", "check", "metrics"], input=file.read_bytes(), check=True)
-    with http_server(partial(Files, directory=str(folder / "prom"))) as server:
-        target = [{"targets": [f"127.0.0.1:{server.server_port}"]}]
-        scrape = [{"job_name": file.stem, "metrics_path": f"/{file.name}", "static_configs": target} for file in files]
+    options = ("--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={folder}/prom")
+    with serving("prometheus-node-exporter", folder, *options, ready="") as exporter:
+        scrape = [{"job_name": "node", "static_configs": [{"targets": [exporter]}]}]
         with prometheus(folder, scrape) as address:
-            awaited(lambda: len(asked(address, "orders_lakehouse_build_info")) == len(files), "the scrape")
+            awaited(lambda: asked(address, "node_textfile_scrape_error"), "the scrape")
             yield address
+
+
+def test_the_exporter_reads_the_files_of_all_jobs_together(scraped: str) -> None:
+    """It gives up all of them where two have the same series, or differ in what they say of a metric."""
+    assert [each["value"][1] for each in asked(scraped, "node_textfile_scrape_error")] == ["0"]
+    jobs = {each["metric"]["job_name"] for each in asked(scraped, "orders_lakehouse_build_info")}
+    assert jobs == {"orders", "pull", "value_props"}
 
 
 def queries() -> list[tuple[str, str]]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import resource
+import socket
+import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
@@ -30,16 +34,18 @@ from etl_lib.telling.state import JobState, State, read_state, state_path
 from etl_lib.telling.ways import tell, ways_on
 from tests.conftest import ROOT
 from tests.reports import STARTED, rich_metrics
+from tests.tls import certificate_for
 
 ORDERS = Job("orders", (), {})
 FILE = "orders_lakehouse_orders.prom"
 BEARER = {"token": "${GATE_PASSWORD}"}
 Labels = tuple[tuple[str, str], ...]
+Values = dict[str, dict[Labels, float]]
 
 
-def told(folder: Path, name: str = FILE) -> dict[str, dict[Labels, float]]:
+def told(folder: Path, name: str = FILE) -> Values:
     """The values of a file, by metric (without its prefix) and by its labels without `job_name`."""
-    values: dict[str, dict[Labels, float]] = {}
+    values: Values = {}
     for family in text_string_to_metric_families((folder / name).read_text()):
         for sample in family.samples:
             assert sample.labels["job_name"] in name
@@ -53,7 +59,7 @@ def one(values: dict[Labels, float]) -> float:
     return values[()]
 
 
-def tell_file(folder: Path, *runs: Metrics) -> dict[str, dict[Labels, float]]:
+def tell_file(folder: Path, *runs: Metrics) -> Values:
     """The file after these runs, each told as a job tells it."""
     for metrics in runs:
         State(str(folder), metrics.job).tell(metrics)
@@ -151,23 +157,31 @@ def test_the_newest_version_outlasts_runs_that_bring_nothing(tmp_path: Path) -> 
 
 
 def test_a_sink_that_is_behind_and_a_held_publish_are_told_by_times(tmp_path: Path) -> None:
-    def run(number: int, status: str, publish: str | None = None) -> Metrics:
+    def after(number: int, sink: str, publish: str | None = None, status: str = "done") -> Values:
         metrics = rich_metrics()
-        metrics.run_id, metrics.publish = f"run-{number}", publish
-        metrics.publishes = {"postgres": PublishMetrics("postgresql://db/shop", status=status)}
-        return metrics
+        metrics.run_id, metrics.publish, metrics.status = f"run-{number}", publish, status
+        metrics.publishes = {"postgres": PublishMetrics("postgresql://db/shop", status=sink)}
+        return tell_file(tmp_path, metrics)
+
+    def held_and_free(values: Values) -> tuple[float, float]:
+        return one(values["publish_held_timestamp_seconds"]), one(values["publish_free_timestamp_seconds"])
 
     postgres = (("sink", "postgres"),)
-    never = tell_file(tmp_path, run(1, "failed"))
-    assert never["sink_up_to_date_timestamp_seconds"][postgres] == 0
-    good = tell_file(tmp_path, run(2, "nothing new"))
+    never = after(1, "failed", status="failed")
+    assert never["sink_up_to_date_timestamp_seconds"][postgres] == 0 < never["sink_attempt_timestamp_seconds"][postgres]
+    assert held_and_free(never) == (0, 0)
+    good = after(2, "nothing new")
     ended = one(good["last_run_timestamp_seconds"])
     assert good["sink_up_to_date_timestamp_seconds"][postgres] == ended
-    assert (one(good["publish_held_timestamp_seconds"]), one(good["publish_free_timestamp_seconds"])) == (0, ended)
-    bad = tell_file(tmp_path, run(3, "differs", "held"))
+    assert held_and_free(good) == (0, ended)
+    bad = after(3, "differs", "held", "failed")
+    last = one(bad["last_run_timestamp_seconds"])
     assert bad["sink_up_to_date_timestamp_seconds"][postgres] == ended
-    assert bad["sink_attempt_timestamp_seconds"][postgres] == one(bad["last_run_timestamp_seconds"]) > ended
-    assert one(bad["publish_held_timestamp_seconds"]) > one(bad["publish_free_timestamp_seconds"]) == 0
+    assert bad["sink_attempt_timestamp_seconds"][postgres] == last > ended
+    assert held_and_free(bad) == (last, 0)
+    elsewhere = tell_file(tmp_path, Metrics("run-4", "done", "orders", (), STARTED, duration_s=1))
+    assert held_and_free(elsewhere) == (0, 0)
+    assert elsewhere["sink_up_to_date_timestamp_seconds"][postgres] == ended
 
 
 def test_a_state_of_before_begins_without_the_newest_versions(tmp_path: Path) -> None:
@@ -224,6 +238,7 @@ def pushing(server: HTTPServer, **others: Any) -> Pushgateway:
 
 
 def test_a_push_names_its_group_and_carries_the_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # not for requests to this machine
     monkeypatch.setenv("GATE_USER", "reporter")
     monkeypatch.setenv("GATE_PASSWORD", "not-for-logs")
     with gateway(200) as server:
@@ -253,6 +268,28 @@ def test_a_gateway_that_refuses_stops_nothing_and_is_logged_without_secrets(
     assert "not-for-logs" not in str(logs)
 
 
+def test_a_push_trusts_the_given_authority_alone(tmp_path: Path) -> None:
+    certificate, key = certificate_for("127.0.0.1", tmp_path)
+    with gateway(200) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        url = f"https://127.0.0.1:{server.server_port}"
+        PrometheusPush(str(tmp_path), Pushgateway(url=url, ca_file=f"file:{certificate}")).tell(rich_metrics())
+        assert len(server.sent) == 1  # type: ignore[attr-defined]
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            PrometheusPush(str(tmp_path), Pushgateway(url=url)).tell(rich_metrics())
+
+
+def test_a_gateway_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        push = Pushgateway(url=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
+        started = time.monotonic()
+        with pytest.raises(httpx.ReadTimeout):
+            PrometheusPush(str(tmp_path), push).tell(rich_metrics())
+        assert time.monotonic() - started < 4
+
+
 def settings_with(output: Path, **metrics: Any) -> Settings:
     telling = Telling(metrics=PrometheusSettings(**metrics))
     return Settings(warehouse="w", output=str(output), rules="r", input=Inputs(), telling=telling)
@@ -265,6 +302,8 @@ def names(settings: Settings, *arguments: str) -> list[str]:
 
 def test_it_is_off_until_it_has_a_place_and_a_plan_is_never_told(tmp_path: Path) -> None:
     assert names(settings_with(tmp_path)) == []
+    trusted = Pushgateway(url="http://gate.example", allow_http=True)
+    assert names(settings_with(tmp_path, pushgateway=trusted)) == ["PrometheusPush"]
     both = settings_with(tmp_path, folder=str(tmp_path), pushgateway=Pushgateway(url="https://gate"))
     assert names(both) == ["PrometheusFile", "PrometheusPush"]
     assert names(both, "--plan") == []
