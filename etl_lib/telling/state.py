@@ -69,7 +69,7 @@ class JobState:
     attempts: tuple[Attempt, ...] = ()
     """The oldest first."""
     newest: Mapping[str, str] = field(default_factory=dict)
-    """The newest version that any success brought, by dataset; never later than the end of its run."""
+    """The newest version that any run has loaded, by dataset; never later than the end of its run."""
     sinks_up_to_date: Mapping[str, str] = field(default_factory=dict)
     """When each sink was last seen to have all that it was to get."""
 
@@ -85,11 +85,13 @@ class JobState:
             attempts=(*others, attempt)[-MOST_RUNS:],
             sinks_up_to_date={**self.sinks_up_to_date, **shown},
         )
-        if attempt.status == DONE:
+        if attempt.status == DONE or attempt.sinks:  # when a sink fails, the tables have the records all the same
             # a time in the future, of one wrong record, would make the data look fresh until then
             brought = {name: min(newest, attempt.ended_at) for name, newest in attempt.newest.items()}
             newest = {name: max(time, self.newest.get(name, time)) for name, time in brought.items()}
-            return replace(state, last_success=attempt, failures_in_a_row=0, newest={**self.newest, **newest})
+            state = replace(state, newest={**self.newest, **newest})
+        if attempt.status == DONE:
+            return replace(state, last_success=attempt, failures_in_a_row=0)
         return state if attempt.status == BUSY else replace(state, failures_in_a_row=state.failures_in_a_row + 1)
 
 

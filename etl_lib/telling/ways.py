@@ -14,7 +14,6 @@ from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import Arguments
 from etl_lib.settings.config import Settings
-from etl_lib.settings.telling_settings import PrometheusSettings
 from etl_lib.telling.metrics_files import MetricsFiles
 from etl_lib.telling.report import Report
 from etl_lib.telling.state import State
@@ -38,14 +37,15 @@ def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
     ways: list[Way] = [MetricsFiles(settings.output)]
     if not arguments.plan:
         ways.append(State(settings.output, job.name))
-        ways += _prometheus_ways(settings.output, settings.telling.metrics)  # behind the state, too
+        ways += _prometheus_ways(settings)  # behind the state, too
     if settings.telling.report:
         ways.append(Report(settings.output))  # behind the state, whose last runs it shows
     return [*ways, Summary(job, settings, arguments.as_json)]
 
 
-def _prometheus_ways(output: str, settings: PrometheusSettings) -> list[Way]:
-    if not settings.is_on:
+def _prometheus_ways(settings: Settings) -> list[Way]:
+    places = settings.telling.metrics
+    if not places.is_on:
         return []
     if find_spec("prometheus_client") is None:
         raise ConfigError(
@@ -55,10 +55,10 @@ def _prometheus_ways(output: str, settings: PrometheusSettings) -> list[Way]:
     from etl_lib.telling.prometheus.prometheus_ways import PrometheusFile, PrometheusPush  # noqa: PLC0415 - an extra
 
     ways: list[Way] = []
-    if settings.folder is not None:
-        ways.append(PrometheusFile(output, settings.folder))
-    if settings.pushgateway.url is not None:
-        ways.append(PrometheusPush(output, settings.pushgateway))
+    if places.folder is not None:
+        ways.append(PrometheusFile(settings))
+    if places.pushgateway.url is not None:
+        ways.append(PrometheusPush(settings))
     return ways
 
 

@@ -24,6 +24,8 @@ import yaml
 
 from etl_lib.run.metric_parts import PublishMetrics, PullMetrics
 from etl_lib.run.metrics import Metrics
+from etl_lib.settings.config import Settings
+from etl_lib.settings.strict_model import load_settings
 from etl_lib.telling.prometheus.prometheus_ways import PrometheusFile
 from etl_lib.telling.state import State
 from tests.conftest import ROOT
@@ -156,9 +158,12 @@ def runs_of_a_life(folder: Path) -> Path:
     pull = PullMetrics("p-7", "complete", 12, 1180, 1, resumed=True, folder="/lake/landing/orders/p-7")
     pulled = Metrics("pull-1", "done", "pull", (), STARTED, pulls={"orders": pull}, duration_s=4.1)
     failed = Metrics("weeks-1", "failed", "value_props", (), STARTED, error="InputError", duration_s=3.5)
+    overrides = ["warehouse=w", f"output={folder}", "sinks=[postgres]", f"telling.metrics.folder={folder / 'prom'}"]
+    postgres = "publish.postgres={url: 'jdbc:postgresql://db/shop', user: '${A}', password: '${B}'}"
+    settings = load_settings(Settings, ROOT / "conf" / "local.yaml", [*overrides, postgres])
     for metrics in (good, held, pulled, failed):
         State(str(folder), metrics.job).tell(metrics)
-        PrometheusFile(str(folder), str(folder / "prom")).tell(metrics)
+        PrometheusFile(settings).tell(metrics)
     return folder / "prom"
 
 

@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from structlog.testing import capture_logs
 
 from etl_lib.process.errors import ConfigError
@@ -27,44 +26,48 @@ from etl_lib.run.metric_parts import PublishMetrics
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import parse_order_arguments
 from etl_lib.settings.config import Inputs, Settings
+from etl_lib.settings.sink_settings import ParquetSettings, SinkName, SinkSettings
 from etl_lib.settings.strict_model import load_settings
 from etl_lib.settings.telling_settings import PrometheusSettings, Pushgateway, Telling
 from etl_lib.telling.prometheus.prometheus_ways import PrometheusFile, PrometheusPush
 from etl_lib.telling.state import JobState, State, read_state, state_path
 from etl_lib.telling.ways import tell, ways_on
 from tests.conftest import ROOT
+from tests.prometheus_text import Values, one, values_in
 from tests.reports import STARTED, rich_metrics
 from tests.tls import certificate_for
 
 ORDERS = Job("orders", (), {})
 FILE = "orders_lakehouse_orders.prom"
 BEARER = {"token": "${GATE_PASSWORD}"}
-Labels = tuple[tuple[str, str], ...]
-Values = dict[str, dict[Labels, float]]
 
 
-def told(folder: Path, name: str = FILE) -> Values:
-    """The values of a file, by metric (without its prefix) and by its labels without `job_name`."""
-    values: Values = {}
-    for family in text_string_to_metric_families((folder / name).read_text()):
-        for sample in family.samples:
-            assert sample.labels["job_name"] in name
-            labels = tuple(item for item in sorted(sample.labels.items()) if item[0] != "job_name")
-            values.setdefault(sample.name.removeprefix("orders_lakehouse_"), {})[labels] = sample.value
-    return values
+def settings_with(output: Path, /, *sinks: SinkName, **metrics: Any) -> Settings:
+    return Settings(
+        warehouse="w",
+        output=str(output),
+        rules="r",
+        input=Inputs(),
+        sinks=sinks,
+        publish=SinkSettings(parquet=ParquetSettings(path="p")),
+        telling=Telling(metrics=PrometheusSettings(**metrics)),
+    )
 
 
-def one(values: dict[Labels, float]) -> float:
-    assert list(values) == [()]
-    return values[()]
+def way_to_file(folder: Path, *sinks: SinkName) -> PrometheusFile:
+    return PrometheusFile(settings_with(folder, *sinks, folder=str(folder)))
+
+
+def way_to(output: Path, gateway: Pushgateway) -> PrometheusPush:
+    return PrometheusPush(settings_with(output, pushgateway=gateway))
 
 
 def tell_file(folder: Path, *runs: Metrics) -> Values:
     """The file after these runs, each told as a job tells it."""
     for metrics in runs:
         State(str(folder), metrics.job).tell(metrics)
-        PrometheusFile(str(folder), str(folder)).tell(metrics)
-    return told(folder)
+        way_to_file(folder, "parquet").tell(metrics)
+    return values_in(folder / FILE)
 
 
 def failed(number: int, **others: Any) -> Metrics:
@@ -113,7 +116,7 @@ def test_successes_failures_and_what_is_not_known(tmp_path: Path) -> None:
     assert one(values["last_success_timestamp_seconds"]) == 0
     assert "last_run_conflicts" not in values  # not 0: nobody counted
     tell_file(tmp_path, rich_metrics())
-    success = told(tmp_path)["last_run_timestamp_seconds"]
+    success = values_in(tmp_path / FILE)["last_run_timestamp_seconds"]
     values = tell_file(tmp_path, failed(2), failed(3))
     assert one(values["failures_in_a_row"]) == 2
     assert values["last_success_timestamp_seconds"] == success
@@ -129,8 +132,8 @@ def test_successes_failures_and_what_is_not_known(tmp_path: Path) -> None:
 def test_a_run_whose_state_could_not_be_kept_is_told_all_the_same(tmp_path: Path) -> None:
     """As on a full disk."""
     tell_file(tmp_path, rich_metrics(), failed(1))
-    PrometheusFile(str(tmp_path), str(tmp_path)).tell(failed(2))
-    assert one(told(tmp_path)["failures_in_a_row"]) == 2
+    way_to_file(tmp_path).tell(failed(2))
+    assert one(values_in(tmp_path / FILE)["failures_in_a_row"]) == 2
 
 
 def test_the_newest_version_outlasts_runs_that_bring_nothing(tmp_path: Path) -> None:
@@ -142,6 +145,7 @@ def test_the_newest_version_outlasts_runs_that_bring_nothing(tmp_path: Path) -> 
         orders = replace(metrics.batch.datasets["orders"], newest=newest)
         metrics.batch = replace(metrics.batch, datasets={"orders": orders})  # type: ignore[arg-type]
         metrics.run_id, metrics.status = f"run-{number}", status
+        metrics.publishes = {} if status == "stopped" else metrics.publishes
         return metrics
 
     def newest(*runs: Metrics) -> float:
@@ -152,6 +156,8 @@ def test_the_newest_version_outlasts_runs_that_bring_nothing(tmp_path: Path) -> 
     assert newest(
         run(2, None), run(3, "2024-05-30T00:00:00+00:00"), run(4, "2024-06-01T00:00:00+00:00", "stopped")
     ) == (1717131600)
+    unpublished = run(6, "2024-06-02T00:00:00+00:00", "failed")  # its sink failed, and the tables have the records
+    assert newest(unpublished) == 1717286400
     ahead = tell_file(tmp_path, run(5, "2999-01-01T00:00:00+00:00"))
     assert newest() == one(ahead["last_run_timestamp_seconds"])
 
@@ -160,28 +166,29 @@ def test_a_sink_that_is_behind_and_a_held_publish_are_told_by_times(tmp_path: Pa
     def after(number: int, sink: str, publish: str | None = None, status: str = "done") -> Values:
         metrics = rich_metrics()
         metrics.run_id, metrics.publish, metrics.status = f"run-{number}", publish, status
-        metrics.publishes = {"postgres": PublishMetrics("postgresql://db/shop", status=sink)}
+        metrics.publishes = {name: PublishMetrics("/lake", status=sink) for name in ("parquet", "postgres")}
         return tell_file(tmp_path, metrics)
 
     def held_and_free(values: Values) -> tuple[float, float]:
         return one(values["publish_held_timestamp_seconds"]), one(values["publish_free_timestamp_seconds"])
 
-    postgres = (("sink", "postgres"),)
+    parquet = (("sink", "parquet"),)
     never = after(1, "failed", status="failed")
-    assert never["sink_up_to_date_timestamp_seconds"][postgres] == 0 < never["sink_attempt_timestamp_seconds"][postgres]
+    assert never["sink_up_to_date_timestamp_seconds"][parquet] == 0 < never["sink_attempt_timestamp_seconds"][parquet]
+    assert list(never["sink_attempt_timestamp_seconds"]) == [parquet]  # postgres is in use no more
     assert held_and_free(never) == (0, 0)
     good = after(2, "nothing new")
     ended = one(good["last_run_timestamp_seconds"])
-    assert good["sink_up_to_date_timestamp_seconds"][postgres] == ended
+    assert good["sink_up_to_date_timestamp_seconds"][parquet] == ended
     assert held_and_free(good) == (0, ended)
     bad = after(3, "differs", "held", "failed")
     last = one(bad["last_run_timestamp_seconds"])
-    assert bad["sink_up_to_date_timestamp_seconds"][postgres] == ended
-    assert bad["sink_attempt_timestamp_seconds"][postgres] == last > ended
+    assert bad["sink_up_to_date_timestamp_seconds"][parquet] == ended
+    assert bad["sink_attempt_timestamp_seconds"][parquet] == last > ended
     assert held_and_free(bad) == (last, 0)
     elsewhere = tell_file(tmp_path, Metrics("run-4", "done", "orders", (), STARTED, duration_s=1))
     assert held_and_free(elsewhere) == (0, 0)
-    assert elsewhere["sink_up_to_date_timestamp_seconds"][postgres] == ended
+    assert elsewhere["sink_up_to_date_timestamp_seconds"][parquet] == ended
 
 
 def test_a_state_of_before_begins_without_the_newest_versions(tmp_path: Path) -> None:
@@ -199,10 +206,10 @@ def test_the_file_is_whole_whenever_it_is_read(tmp_path: Path, monkeypatch: pyte
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, limits[1]))
     try:
         with pytest.raises(OSError, match="large"):
-            PrometheusFile(str(tmp_path), str(tmp_path)).tell(failed(1))
+            way_to_file(tmp_path).tell(failed(1))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert told(tmp_path) == values
+    assert values_in(tmp_path / FILE) == values
     assert [path.name for path in tmp_path.glob("*.prom")] == [FILE]
 
 
@@ -243,8 +250,8 @@ def test_a_push_names_its_group_and_carries_the_credentials(tmp_path: Path, monk
     monkeypatch.setenv("GATE_PASSWORD", "not-for-logs")
     with gateway(200) as server:
         basic = {"username": "${GATE_USER}", "password": "${GATE_PASSWORD}"}
-        PrometheusPush(str(tmp_path), pushing(server, grouping={"place": "a/b"}, **basic)).tell(rich_metrics())
-        PrometheusPush(str(tmp_path), pushing(server, **BEARER)).tell(rich_metrics())
+        way_to(tmp_path, pushing(server, grouping={"place": "a/b"}, **basic)).tell(rich_metrics())
+        way_to(tmp_path, pushing(server, **BEARER)).tell(rich_metrics())
     first, second = server.sent  # type: ignore[attr-defined]
     assert first[:2] == (
         "/base/metrics/job/orders_lakehouse/job_name/orders/place@base64/YS9i",
@@ -260,8 +267,8 @@ def test_a_gateway_that_refuses_stops_nothing_and_is_logged_without_secrets(
 ) -> None:
     monkeypatch.setenv("GATE_PASSWORD", "not-for-logs")
     with gateway(status) as server, capture_logs() as logs:
-        push = PrometheusPush(str(tmp_path), pushing(server, **BEARER))
-        tell([push, PrometheusFile(str(tmp_path), str(tmp_path))], rich_metrics())
+        push = way_to(tmp_path, pushing(server, **BEARER))
+        tell([push, way_to_file(tmp_path)], rich_metrics())
     assert (tmp_path / FILE).exists()
     assert [log["way"] for log in logs] == ["PrometheusPush"]
     assert told_of in logs[0]["reason"]
@@ -275,10 +282,10 @@ def test_a_push_trusts_the_given_authority_alone(tmp_path: Path) -> None:
         context.load_cert_chain(certificate, key)
         server.socket = context.wrap_socket(server.socket, server_side=True)
         url = f"https://127.0.0.1:{server.server_port}"
-        PrometheusPush(str(tmp_path), Pushgateway(url=url, ca_file=f"file:{certificate}")).tell(rich_metrics())
+        way_to(tmp_path, Pushgateway(url=url, ca_file=f"file:{certificate}")).tell(rich_metrics())
         assert len(server.sent) == 1  # type: ignore[attr-defined]
         with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-            PrometheusPush(str(tmp_path), Pushgateway(url=url)).tell(rich_metrics())
+            way_to(tmp_path, Pushgateway(url=url)).tell(rich_metrics())
 
 
 def test_a_gateway_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
@@ -286,13 +293,8 @@ def test_a_gateway_that_never_answers_is_not_waited_for(tmp_path: Path) -> None:
         push = Pushgateway(url=f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_s=0.2)
         started = time.monotonic()
         with pytest.raises(httpx.ReadTimeout):
-            PrometheusPush(str(tmp_path), push).tell(rich_metrics())
+            way_to(tmp_path, push).tell(rich_metrics())
         assert time.monotonic() - started < 4
-
-
-def settings_with(output: Path, **metrics: Any) -> Settings:
-    telling = Telling(metrics=PrometheusSettings(**metrics))
-    return Settings(warehouse="w", output=str(output), rules="r", input=Inputs(), telling=telling)
 
 
 def names(settings: Settings, *arguments: str) -> list[str]:

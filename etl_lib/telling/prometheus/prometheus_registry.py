@@ -7,7 +7,7 @@ text of the input. Prometheus gives each scraped series a label `job` of its own
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -49,12 +49,13 @@ class _Gauges:
         return Gauge(f"{PREFIX}_{name}", help_text, labels, registry=self.registry)
 
 
-def registry_of(metrics: Metrics, state: JobState) -> CollectorRegistry:
-    """All that is told of a job, from the metrics of its last run and its state after it."""
+def registry_of(metrics: Metrics, state: JobState, sinks: Collection[str]) -> CollectorRegistry:
+    """All that is told of a job, from the metrics of its last run and its state after it; `sinks` are those in use."""
     gauges = _Gauges(metrics.job)
     build = {(RELEASE, platform.python_version()): 1}
     gauges.many("build_info", "The release that ran.", ("version", "python"), build)
     _attempts(gauges, state)
+    _sinks(gauges, state, sinks)
     _records(gauges, metrics)
     _work(gauges, metrics)
     _tables(gauges, metrics)
@@ -62,7 +63,7 @@ def registry_of(metrics: Metrics, state: JobState) -> CollectorRegistry:
 
 
 def _attempts(gauges: _Gauges, state: JobState) -> None:
-    """What lasts from run to run: how the job goes, how new its data is, whether its sinks have it."""
+    """What lasts from run to run: how the job goes, how new its data is."""
     last, success = state.last_attempt, state.last_success
     if last is not None:
         statuses = {(status,): float(last.status == status) for status in (DONE, FAILED, STOPPED)}
@@ -76,8 +77,13 @@ def _attempts(gauges: _Gauges, state: JobState) -> None:
     newest = {(name,): _seconds(time) for name, time in state.newest.items()}
     text = "The newest version of an accepted record."
     gauges.many("dataset_newest_timestamp_seconds", text, ("dataset",), newest)
-    shown = {(sink,): _seconds(time) for sink, time in state.sinks_up_to_date.items()}
-    tried = {(sink,): _seconds(each.ended_at) for each in state.attempts for sink in each.sinks}
+
+
+def _sinks(gauges: _Gauges, state: JobState, sinks: Collection[str]) -> None:
+    """When each was last published to, well or not. One that is no longer in use is behind for ever: nobody waits."""
+    attempts = {sink: each.ended_at for each in state.attempts for sink in each.sinks}
+    tried = {(sink,): _seconds(time) for sink, time in attempts.items() if sink in sinks}
+    shown = {(sink,): _seconds(time) for sink, time in state.sinks_up_to_date.items() if sink in sinks}
     text = "When a publish to a sink last succeeded; 0: never."
     gauges.many("sink_up_to_date_timestamp_seconds", text, ("sink",), dict.fromkeys(tried, 0.0) | shown)
     gauges.many("sink_attempt_timestamp_seconds", "When a sink was last published to.", ("sink",), tried)

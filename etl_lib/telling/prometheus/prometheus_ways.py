@@ -15,6 +15,7 @@ from etl_lib.process.output import write_bytes
 from etl_lib.process.secrets import reveal
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.api_settings import is_loopback
+from etl_lib.settings.config import Settings
 from etl_lib.settings.telling_settings import Pushgateway
 from etl_lib.telling.prometheus.prometheus_registry import PREFIX, registry_of
 from etl_lib.telling.state import BUSY, attempt_of, read_state
@@ -24,30 +25,33 @@ from etl_lib.telling.state import BUSY, attempt_of, read_state
 class PrometheusFile:
     """Writes `<folder>/orders_lakehouse_<job>.prom`; a reader finds the old file or the new one."""
 
-    output: str
-    folder: str
+    settings: Settings
 
     def tell(self, metrics: Metrics) -> None:
         """Write it. A run that found the warehouse taken leaves the file as it was."""
-        registry = _registry(metrics, self.output)
+        registry, folder = _registry(metrics, self.settings), str(self.settings.telling.metrics.folder)
         if registry is not None:
-            write_bytes(f"{self.folder.rstrip('/')}/{PREFIX}_{metrics.job}.prom", generate_latest(registry))
+            write_bytes(f"{folder.rstrip('/')}/{PREFIX}_{metrics.job}.prom", generate_latest(registry))
 
 
 @dataclass(frozen=True)
 class PrometheusPush:
     """Replaces the group of the job at a Pushgateway."""
 
-    output: str
-    settings: Pushgateway
+    settings: Settings
+
+    @property
+    def gateway(self) -> Pushgateway:
+        """Where to push."""
+        return self.settings.telling.metrics.pushgateway
 
     def tell(self, metrics: Metrics) -> None:
         """Push it, unless the run found the warehouse taken; LakehouseError when the gateway does not take it."""
-        registry = _registry(metrics, self.output)
+        registry = _registry(metrics, self.settings)
         if registry is not None:
-            group = {**self.settings.grouping, "job_name": metrics.job}
-            gateway, wait = str(self.settings.url), self.settings.timeout_s
-            push_to_gateway(gateway, PREFIX, registry, grouping_key=group, timeout=wait, handler=self._sender)
+            group = {**self.gateway.grouping, "job_name": metrics.job}
+            url, wait = str(self.gateway.url), self.gateway.timeout_s
+            push_to_gateway(url, PREFIX, registry, grouping_key=group, timeout=wait, handler=self._sender)
 
     def _sender(
         self, url: str, method: str, timeout: float | None, headers: list[tuple[str, str]], data: bytes
@@ -55,7 +59,7 @@ class PrometheusPush:
         """What sends a request, in the form that prometheus-client asks for; no redirect is followed."""
 
         def send() -> None:
-            ca_file = self.settings.ca_file
+            ca_file = self.gateway.ca_file
             trust = ssl.create_default_context(cafile=ca_file.removeprefix("file:")) if ca_file else True
             # a proxy that the environment names would take requests to this machine elsewhere
             is_open = not is_loopback(httpx.URL(url))
@@ -63,26 +67,26 @@ class PrometheusPush:
                 answer = client.request(method, url, headers=[*headers, *self._credentials()], content=data)
             if not answer.is_success:
                 reason = " ".join(answer.text.split())[:300]
-                raise LakehouseError(f"{self.settings.url} answers {answer.status_code} to a push: {reason}")
+                raise LakehouseError(f"{self.gateway.url} answers {answer.status_code} to a push: {reason}")
 
         return send
 
     def _credentials(self) -> list[tuple[str, str]]:
         """The header with the credentials, read now: one that cannot be read is told as why the push failed."""
-        if self.settings.token is not None:
-            return [("Authorization", f"Bearer {reveal(self.settings.token)}")]
-        if self.settings.username is not None and self.settings.password is not None:
-            both = f"{reveal(self.settings.username)}:{reveal(self.settings.password)}"
+        if self.gateway.token is not None:
+            return [("Authorization", f"Bearer {reveal(self.gateway.token)}")]
+        if self.gateway.username is not None and self.gateway.password is not None:
+            both = f"{reveal(self.gateway.username)}:{reveal(self.gateway.password)}"
             return [("Authorization", f"Basic {b64encode(both.encode()).decode()}")]
         return []
 
 
-def _registry(metrics: Metrics, output: str) -> CollectorRegistry | None:
+def _registry(metrics: Metrics, settings: Settings) -> CollectorRegistry | None:
     """What to tell of a run; None for one that found the warehouse taken, which is neither success nor failure."""
     attempt = attempt_of(metrics)
     if attempt.status == BUSY:
         return None
-    state = read_state(output, metrics.job)
+    state = read_state(settings.output, metrics.job)
     if state.last_attempt is None or state.last_attempt.run_id != metrics.run_id:
         state = state.after(attempt)  # it could not be kept, as on a full disk
-    return registry_of(metrics, state)
+    return registry_of(metrics, state, settings.sinks)
