@@ -1,7 +1,7 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow browser pairs coverage torture mutation bench bench-full lock clean
+.PHONY: help setup lint types test test-slow browser servers gx pairs coverage torture mutation bench bench-full lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
@@ -29,7 +29,7 @@ types: setup ## mypy, strict
 	$(PYTHON) -m mypy
 
 test: setup ## the tests but the slow ones, with coverage
-	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture and not browser' --cov --cov-report=term
+	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture and not browser and not servers and not gx' --cov --cov-report=term
 
 test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driver for PostgreSQL, two more Sparks (900 MB)
 	@deploy/setup.sh jars s3
@@ -40,6 +40,13 @@ test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driv
 
 browser: setup ## what a browser makes of the reports; needs Chromium (Debian: apt-get install chromium)
 	$(PYTHON) -m pytest -m browser tests/browser
+
+servers: setup ## from a run to an alert; needs Debian's prometheus, -node-exporter, -pushgateway and -alertmanager
+	$(PYTHON) -m pytest -m servers tests/servers
+
+gx: setup ## the rules as Great Expectations tells them; installs it into .venv
+	@deploy/setup.sh gx
+	$(PYTHON) -m pytest -m gx tests/gx
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
 	@deploy/setup.sh pair 4.0
@@ -77,6 +84,7 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	$(UV_COMPILE) $(UPGRADE) --extra local pyproject.toml -o requirements/local.txt
 	$(UV_COMPILE) $(UPGRADE) --extra local --extra dev pyproject.toml -c requirements/local.txt -o requirements/dev.txt
 	$(UV_COMPILE) $(UPGRADE) --extra bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
+	$(UV_COMPILE) $(UPGRADE) --extra gx pyproject.toml -c requirements/dev.txt -o requirements/gx.txt
 	echo 'pyspark==4.0.2' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.0.txt
 	echo 'pyspark==4.2.0' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.2.txt
 

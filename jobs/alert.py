@@ -10,7 +10,7 @@ from pathlib import Path
 # Plain `spark-submit jobs/alert.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from etl_lib.commands.alert import alert
+from etl_lib.commands.about_runs.alert import alert
 from etl_lib.commands.entry import exit_code, run_process
 
 main, run = partial(exit_code, alert), partial(run_process, alert)

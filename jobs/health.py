@@ -10,8 +10,8 @@ from pathlib import Path
 # Plain `spark-submit jobs/health.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from etl_lib.commands.about_runs.health import check_health
 from etl_lib.commands.entry import exit_code, run_process
-from etl_lib.commands.health import check_health
 
 main, run = partial(exit_code, check_health), partial(run_process, check_health)
 

@@ -10,8 +10,8 @@ from pathlib import Path
 # Plain `spark-submit jobs/report.py` from a checkout finds the package beside this folder.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from etl_lib.commands.about_runs.report import report
 from etl_lib.commands.entry import exit_code, run_process
-from etl_lib.commands.report import report
 
 main, run = partial(exit_code, report), partial(run_process, report)
 

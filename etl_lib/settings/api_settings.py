@@ -32,6 +32,10 @@ def _absolute(url: str) -> str:
     return url
 
 
+HttpUrl = Annotated[BareUrl, AfterValidator(_absolute)]
+"""An absolute URL of http or https without credentials."""
+
+
 def _without_credentials(parameters: dict[str, str]) -> dict[str, str]:
     for name in parameters:
         try:
@@ -47,7 +51,7 @@ class ApiSource(Section):
     Credentials are references (`token`, or `username` and `password`), never values, and never part of the URL.
     """
 
-    url: Annotated[BareUrl, AfterValidator(_absolute)]
+    url: HttpUrl
     records: str = ""
     """The dotted path of the array in a page; empty: the page itself is the array."""
     paging: Paging

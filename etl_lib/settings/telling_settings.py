@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Literal, Self
 
+import httpx
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from etl_lib.process.lock import local_folder
 from etl_lib.process.secrets import HIDDEN, BareUrl, Secret
+from etl_lib.settings.api_settings import HttpUrl, is_loopback
 from etl_lib.settings.strict_model import Location, Section, Share
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -47,9 +50,75 @@ class Logs(Section):
     @field_validator("file")
     @classmethod
     def _is_local(cls, file: str | None) -> str | None:
-        if file is not None and local_folder(file) is None:
-            raise ValueError("must be on a disk of this machine")
-        return file
+        return _on_this_machine(file)
+
+
+def _on_this_machine(place: str | None) -> str | None:
+    if place is not None and local_folder(place) is None:
+        raise ValueError("must be on a disk of this machine")
+    return place
+
+
+class Pushgateway(Section):
+    """The Prometheus Pushgateway that gets the metrics of each run.
+
+    Credentials are references (`token`, or `username` and `password`), never values, and never part of the URL.
+    """
+
+    url: HttpUrl | None = None
+    """Its address, without `/metrics`; none: nothing is pushed."""
+    grouping: dict[str, Annotated[str, StringConstraints(min_length=1)]] = Field(default_factory=dict)
+    """Further labels of all that is pushed, such as `environment`."""
+    token: Secret | None = None
+    """Sent as a bearer token."""
+    username: Secret | None = None
+    password: Secret | None = None
+    timeout_s: Annotated[float, Field(gt=0)] = 10
+    """The longest wait for the connection, and for the answer."""
+    ca_file: Location | None = None
+    """The certificates (PEM) of a private certificate authority, trusted instead of the public ones."""
+    allow_http: bool = False
+    """Allow plain http to other machines."""
+
+    @field_validator("grouping")
+    @classmethod
+    def _has_label_names(cls, grouping: dict[str, str]) -> dict[str, str]:
+        for name in grouping:
+            if not re.fullmatch("[a-zA-Z_][a-zA-Z0-9_]*", name) or name.startswith("__") or name in ("job", "job_name"):
+                raise ValueError(f"{name!r} is no label of its own: letters, digits and _, and not job or job_name")
+        return grouping
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        url = httpx.URL(self.url or "")
+        problems = {
+            "url: plain http can be read by everybody on the way; write https, or set allow_http: true where the "
+            "network is trusted": url.scheme == "http" and not self.allow_http and not is_loopback(url),
+            "username and password go together": (self.username is None) != (self.password is None),
+            "give a token or a username and password, not both": self.token is not None and self.username is not None,
+        }
+        for problem, is_so in problems.items():
+            if is_so:
+                raise PydanticCustomError(HIDDEN, "{problem}", {"problem": problem})
+        return self
+
+
+class PrometheusSettings(Section):
+    """How Prometheus gets the metrics of each run. Needs the extra `metrics`."""
+
+    folder: Location | None = None
+    """The folder on this machine that node_exporter's textfile collector reads; none: no file is written."""
+    pushgateway: Pushgateway = Pushgateway()
+
+    @field_validator("folder")
+    @classmethod
+    def _is_local(cls, folder: str | None) -> str | None:
+        return _on_this_machine(folder)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the metrics go anywhere."""
+        return self.folder is not None or self.pushgateway.url is not None
 
 
 class TraceSettings(Section):
@@ -146,6 +215,7 @@ class Telling(Section):
     report_url: Annotated[BareUrl, StringConstraints(pattern="^https?://")] | None = None
     """Where a web server shows the folder `output`; alerts lead there."""
     alerts: Alerts = Alerts()
+    metrics: PrometheusSettings = PrometheusSettings()
 
 
 class Health(Section):

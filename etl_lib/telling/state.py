@@ -22,6 +22,8 @@ if TYPE_CHECKING:  # who reads a state waits for no Spark
 
 BUSY = "busy"
 """The status of an attempt that found another run at work: neither a success nor a failure."""
+UP_TO_DATE = ("complete", "nothing new")
+"""How a publish ends after which a sink has all that it was to get."""
 MOST_RUNS = 500
 """So many attempts of a job are kept, the latest ones."""
 
@@ -53,6 +55,8 @@ class Attempt:
     """`held` while a gate keeps the sinks as they are."""
     sinks: Mapping[str, str] = field(default_factory=dict)
     """How the publish to each sink ended."""
+    newest: Mapping[str, str] = field(default_factory=dict)
+    """The newest version of an accepted record, by dataset."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,28 @@ class JobState:
     failures_in_a_row: int = 0
     attempts: tuple[Attempt, ...] = ()
     """The oldest first."""
+    newest: Mapping[str, str] = field(default_factory=dict)
+    """The newest version that any run has loaded, by dataset; never later than the end of its run."""
+    sinks_up_to_date: Mapping[str, str] = field(default_factory=dict)
+    """When each sink was last seen to have all that it was to get."""
 
     def after(self, attempt: Attempt) -> JobState:
         """What is known after one more attempt; one that is told again, such as a run finished later, is replaced."""
         from etl_lib.tables.ledger import DONE  # noqa: PLC0415 - as above
 
         others = tuple(each for each in self.attempts if each.run_id != attempt.run_id)
-        state = replace(self, last_attempt=attempt, attempts=(*others, attempt)[-MOST_RUNS:])
+        shown = {sink: attempt.ended_at for sink, status in attempt.sinks.items() if status in UP_TO_DATE}
+        state = replace(
+            self,
+            last_attempt=attempt,
+            attempts=(*others, attempt)[-MOST_RUNS:],
+            sinks_up_to_date={**self.sinks_up_to_date, **shown},
+        )
+        if attempt.status == DONE or attempt.sinks:  # when a sink fails, the tables have the records all the same
+            # a time in the future, of one wrong record, would make the data look fresh until then
+            brought = {name: min(newest, attempt.ended_at) for name, newest in attempt.newest.items()}
+            newest = {name: max(time, self.newest.get(name, time)) for name, time in brought.items()}
+            state = replace(state, newest={**self.newest, **newest})
         if attempt.status == DONE:
             return replace(state, last_success=attempt, failures_in_a_row=0)
         return state if attempt.status == BUSY else replace(state, failures_in_a_row=state.failures_in_a_row + 1)
@@ -91,7 +110,8 @@ class State:
 def attempt_of(metrics: Metrics) -> Attempt:
     """A run as the state keeps it."""
     is_busy = metrics.error == WarehouseBusyError.__name__
-    datasets = metrics.batch.datasets.values() if metrics.batch else ()
+    batch = metrics.batch.datasets if metrics.batch else {}
+    datasets = batch.values()
     larger = [step for step in metrics.steps if step.seconds >= 1 and any(step.counts.values())]
     return Attempt(
         run_id=metrics.run_id,
@@ -113,6 +133,7 @@ def attempt_of(metrics: Metrics) -> Attempt:
         closed_gates=tuple(f"{gate.gate} {gate.state}" for gate in metrics.gates if gate.message),
         publish=metrics.publish,
         sinks={name: publish.status for name, publish in metrics.publishes.items()},
+        newest={name: each.newest for name, each in batch.items() if each.newest},
     )
 
 

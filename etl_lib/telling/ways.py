@@ -50,6 +50,7 @@ def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
     ways: list[Way] = [MetricsFiles(settings.output)]
     if not arguments.plan:
         ways.append(State(settings.output, job.name))
+        ways += _prometheus_ways(settings)  # behind the state, too
     if settings.telling.report:
         ways.append(Report(settings.output))  # behind the state, whose last runs it shows
     if settings.telling.traces is not None:
@@ -61,6 +62,21 @@ def ways_on(job: Job, settings: Settings, arguments: Arguments) -> list[Way]:
     if settings.telling.alerts.routes and not arguments.plan:
         ways.append(Alerts(settings, job.name))  # behind the report, to which it leads
     return [*ways, Summary(job, settings, arguments.as_json)]
+
+
+def _prometheus_ways(settings: Settings) -> list[Way]:
+    places = settings.telling.metrics
+    if not places.is_on:
+        return []
+    need("metrics", "prometheus_client", "telling.metrics")
+    from etl_lib.telling.prometheus.prometheus_ways import PrometheusFile, PrometheusPush  # noqa: PLC0415 - an extra
+
+    ways: list[Way] = []
+    if places.folder is not None:
+        ways.append(PrometheusFile(settings))
+    if places.pushgateway.url is not None:
+        ways.append(PrometheusPush(settings))
+    return ways
 
 
 def need(extra: str, module: str, setting: str) -> None:

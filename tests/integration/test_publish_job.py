@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyspark.sql import functions as F
@@ -12,13 +14,35 @@ from pyspark.sql import functions as F
 from etl_lib.tables.schemas import DIM_USER, ETL_PUBLISHES
 from tests.integration.test_orders_job import files_under, order
 from tests.job import Job
+from tests.prometheus_text import one, values_in
 from tests.publishing import PublishingJob, summary
 
 
 @pytest.fixture
 def publishing(job: Job) -> PublishingJob:
     """The cheapest sink: what holds for one holds for all."""
-    return PublishingJob(job, ["sinks=[parquet]", f"publish.parquet.path={job.root / 'published'}"])
+    places = [f"publish.parquet.path={job.root / 'published'}", f"telling.metrics.folder={job.root / 'prometheus'}"]
+    return PublishingJob(job, ["sinks=[parquet]", *places])
+
+
+def prometheus_has(file: Path, metrics: dict[str, Any]) -> None:
+    """What a real run leaves for Prometheus is what its metrics say."""
+    values, tables = values_in(file), metrics["tables"]
+    assert values["last_run_records"] == {
+        (("dataset", "orders"), ("outcome", outcome)): n
+        for outcome, n in metrics["datasets"]["orders"]["outcomes"].items()
+    }
+    assert values["table_rows"] == {(("table", name),): each["rows_after"] for name, each in tables.items()}
+    for unit in ("files", "bytes"):
+        added = {(("table", name),): each[f"{unit}_added"] for name, each in tables.items() if f"{unit}_added" in each}
+        assert values[f"last_run_table_added_{unit}"] == added
+        assert added[("table", "fact_sales"),] > 0
+    assert {label for ((_, label),) in values["last_run_step_seconds"]} == {each["name"] for each in metrics["steps"]}
+    newest = datetime.fromisoformat(metrics["datasets"]["orders"]["newest"]).timestamp()
+    assert values["dataset_newest_timestamp_seconds"] == {(("dataset", "orders"),): newest}
+    assert values["sink_up_to_date_timestamp_seconds"] == {
+        (("sink", "parquet"),): one(values["last_run_timestamp_seconds"])
+    }
 
 
 def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,6 +64,7 @@ def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.Captur
     assert "Planned for parquet" in printed
     assert "the sink shows no publish yet" in printed
     assert not published.exists()
+    assert not (job.root / "prometheus" / "orders_lakehouse_orders.prom").exists()
     assert job.tables.present([ETL_PUBLISHES]) == []
 
     # A sink that lags behind is served also when there is nothing new to load.
@@ -58,6 +83,7 @@ def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.Captur
     job.land("b.jsonl", order("o1", items=1, updated_at="2024-06-01T00:00:00Z"))
     assert publishing.run() == 0
     assert publishing.told("parquet")["groups"]["dim_order"] == 1
+    prometheus_has(job.root / "prometheus" / "orders_lakehouse_orders.prom", job.metrics())
     undone = job.metrics()["run_id"]
     assert job.maintain("restore", "--run", undone) == 0
     assert publishing.publish() == 0

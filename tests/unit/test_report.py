@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from etl_lib.commands.report import report
+from etl_lib.commands.about_runs.report import report
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.redaction import remember
 from etl_lib.run.job import Job

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from etl_lib.commands.report import report
+from etl_lib.commands.about_runs.report import report
 from etl_lib.process.errors import LakehouseError
 from etl_lib.run.metrics import Metrics
 from etl_lib.tables.ledger import RunEntry, RunManifest, write_run
