@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel
 from pyspark.sql import SparkSession
 
-from etl_lib.commands import alert, query
+from etl_lib.commands import query
+from etl_lib.commands.about_runs import alert
 from etl_lib.deciding.ids_alike import SHARED_IDS
 from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.process.errors import LakehouseError
@@ -28,6 +29,7 @@ from etl_lib.settings.arguments import (
 )
 from etl_lib.settings.config import Settings
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
+from etl_lib.settings.quality_arguments import parse_quality_arguments
 from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
 from etl_lib.settings.report_arguments import ReportArguments, parse_report_arguments
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
@@ -59,6 +61,7 @@ JOBS: dict[str, Parse] = {
     "jobs/pull.py": parse_pull_arguments,
     "jobs/health.py": parse_health_arguments,
     "jobs/publish.py": parse_publish_arguments,
+    "jobs/quality.py": parse_quality_arguments,
     "jobs/report.py": parse_report_arguments,
 }
 
