@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,14 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from etl_lib.run.metric_parts import DatasetMetrics, OrderMetrics
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.config import Settings
 from etl_lib.settings.strict_model import load_settings
-from etl_lib.settings.telling_settings import AlertRoute
+from etl_lib.settings.telling_settings import AlertRoute, Telling
 from etl_lib.telling.alerts.alert import Message
-from etl_lib.telling.alerts.routes import send
+from etl_lib.telling.alerts.routes import channel_of, send
 from etl_lib.telling.alerts.way import Alerts
 from etl_lib.telling.state import Attempt, JobState, State, write_state
 from jobs import alert, health
@@ -254,3 +256,12 @@ def test_a_rehearsal_reaches_every_channel_and_starts_no_spark(
     assert "1 of 2 channels failed: unset" in printed.err
     assert not (tmp_path / "output").exists()
     assert alert.main(["test"]) == 2
+
+
+def test_the_routes_and_urls_of_the_runbook_are_understood() -> None:
+    text = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8").partition("\n## Alerts\n")[2]
+    given = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    assert len(Telling.model_validate(given["telling"]).alerts.routes) == 3
+    urls = re.findall(r"^\| .+ \| `(\w+://.+)` \|$", text, re.MULTILINE)
+    assert [url for url in urls if channel_of(url) is None] == []
+    assert len(urls) == 5

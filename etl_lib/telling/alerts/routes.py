@@ -54,7 +54,7 @@ def send(route: AlertRoute, message: Message) -> str | None:
 
 
 def _sent(url: str, message: Message) -> str | None:
-    channel = _channel(url)
+    channel = channel_of(url)
     if channel is None:
         return "its URL is none that Apprise knows: https://appriseit.com has the form of each service's"
     result = channel.notify(
@@ -73,7 +73,7 @@ def _sent(url: str, message: Message) -> str | None:
     return without_parts(" ".join(reasons), url) or f"Apprise says {result.status.name.lower()}"
 
 
-def _channel(url: str) -> Any:
+def channel_of(url: str) -> Any:
     """What sends to this URL; None where no service has such a one."""
     with warnings.catch_warnings():
         # its plugins are imported when the first is asked for, and one of them imports a module that Python 3.13 lacks
