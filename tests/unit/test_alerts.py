@@ -20,6 +20,7 @@ from etl_lib.settings.arguments import parse_order_arguments
 from etl_lib.settings.config import DriftPolicies, Settings
 from etl_lib.settings.strict_model import load_settings
 from etl_lib.settings.telling_settings import Alerts
+from etl_lib.sinks.sink import SinkError
 from etl_lib.telling.alerts import way
 from etl_lib.telling.alerts.alert import Alert, message_of
 from etl_lib.telling.alerts.kinds import RunEnd, alerts_of, ended_by
@@ -86,9 +87,9 @@ NEVER_FORESEEN = ending("failed", "Py4JJavaError", message="Py4JJavaError: canno
         (ending("failed", "QualityGateError", "value_props"), ["gate_stopped"]),
         (ending("failed", "QualityGateError", "publish", publish="held"), ["gate_held"]),
         (reports.held_run(), ["gate_held", "conflicts", "drift"]),
-        (ending("failed", "SinkError", "publish", publishes=BEHIND), ["sink"]),
-        (ending("done", "SinkError", publishes=BEHIND), ["sink"]),
-        (ending("failed", "SinkError", "publish"), ["run_failed"]),
+        (ending("failed", SinkError.__name__, "publish", publishes=BEHIND), ["sink"]),
+        (ending("done", SinkError.__name__, publishes=BEHIND), ["sink"]),
+        (ending("failed", SinkError.__name__, "publish"), ["run_failed"]),
         (reports.rich_day(), ["conflicts", "drift"]),
         (ending("done", datasets={"users": {"records": 10, "outcomes": {"rejected": 1}}}), []),
         (ending("done", datasets={"users": {"records": 10, "outcomes": {"rejected": 2}}}), ["too_many_rejected"]),
@@ -264,7 +265,7 @@ def test_the_book_is_kept_apart_from_the_states_of_jobs_and_begins_anew_when_it_
 
 
 def test_what_a_run_ends_is_over() -> None:
-    held, failed = ended(reports.held_run()), ended(ending("failed", "SinkError", "publish", publishes=BEHIND))
+    held, failed = ended(reports.held_run()), ended(ending("failed", SinkError.__name__, "publish", publishes=BEHIND))
     keys = ["run_failed orders SchemaError", "gate_held sinks", "sink postgres failed", "sink parquet differs"]
     left = {
         name: [key for key in keys if SentBook({"ops": Received({key: STARTED}).without(ended_by(end))}).is_open(key)]
