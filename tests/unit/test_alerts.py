@@ -19,7 +19,7 @@ from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import parse_order_arguments
 from etl_lib.settings.config import DriftPolicies, Settings
 from etl_lib.settings.strict_model import load_settings
-from etl_lib.settings.telling_settings import Alerts
+from etl_lib.settings.telling_settings import AlertSettings
 from etl_lib.sinks.sink import SinkError
 from etl_lib.telling.alerts import way
 from etl_lib.telling.alerts.alert import Alert, message_of
@@ -203,8 +203,8 @@ def test_a_reason_has_no_part_of_the_url() -> None:
     assert said == "POST /***/***/*** for ***: 403 at *** \\x1b"
 
 
-def limits(**more: Any) -> Alerts:
-    return Alerts(repeat_after_hours=2, most_per_hour=2, **more)
+def limits(**more: Any) -> AlertSettings:
+    return AlertSettings(repeat_after_hours=2, most_per_hour=2, **more)
 
 
 def decided(received: Received, key: str, now: datetime, **more: Any) -> str:

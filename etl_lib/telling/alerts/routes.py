@@ -17,7 +17,7 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.process.redaction import MASK, redacted
 from etl_lib.process.secrets import SHORTEST, SecretError, reveal
 from etl_lib.process.streams import visible
-from etl_lib.settings.telling_settings import AlertRoute, Alerts
+from etl_lib.settings.telling_settings import AlertRoute, AlertSettings
 from etl_lib.telling.alerts.alert import Message
 
 _LONGEST_S = 30
@@ -25,7 +25,7 @@ _LOUD = ("WARNING", "ERROR", "CRITICAL")
 _CAUSE = "Socket Exception: "
 
 
-def check_installed(alerts: Alerts) -> None:
+def check_installed(alerts: AlertSettings) -> None:
     """ConfigError where there are routes, and nothing that sends."""
     if alerts.routes and find_spec("apprise") is None:
         raise ConfigError(
@@ -34,7 +34,7 @@ def check_installed(alerts: Alerts) -> None:
         )
 
 
-def check_routes(alerts: Alerts) -> None:
+def check_routes(alerts: AlertSettings) -> None:
     """ConfigError where there is no route, or nothing that sends."""
     if not alerts.routes:
         raise ConfigError("telling.alerts.routes names no channel: give one, with its name and its url by reference")
