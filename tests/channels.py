@@ -28,6 +28,8 @@ class Hook:
     port: int
     got: list[dict[str, Any]] = field(default_factory=list)
     status: int = 200
+    asked: int = 0
+    """How many requests came, also those that it refused."""
 
     @property
     def titles(self) -> list[str]:
@@ -47,6 +49,7 @@ def a_hook() -> Iterator[Hook]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            hook.asked += 1
             if hook.status == 200:
                 hook.got.append(body)
             self.send_response(hook.status)

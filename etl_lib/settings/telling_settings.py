@@ -170,7 +170,7 @@ def _in_utc(time: datetime) -> datetime:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-class Alerts(Section):
+class AlertSettings(Section):
     """Who is alerted to what, and how often."""
 
     routes: Annotated[tuple[AlertRoute, ...], Field(strict=False)] = ()
@@ -214,7 +214,7 @@ class Telling(Section):
     """Fields of which no value is told, beside user_id and email."""
     report_url: Annotated[BareUrl, StringConstraints(pattern="^https?://")] | None = None
     """Where a web server shows the folder `output`; alerts lead there."""
-    alerts: Alerts = Alerts()
+    alerts: AlertSettings = AlertSettings()
     metrics: PrometheusSettings = PrometheusSettings()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -10,14 +11,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import yaml
 
 from etl_lib.run.metric_parts import DatasetMetrics, OrderMetrics
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.config import Settings
 from etl_lib.settings.strict_model import load_settings
-from etl_lib.settings.telling_settings import AlertRoute
+from etl_lib.settings.telling_settings import AlertRoute, Telling
 from etl_lib.telling.alerts.alert import Message
-from etl_lib.telling.alerts.routes import send
+from etl_lib.telling.alerts.routes import channel_of, send
 from etl_lib.telling.alerts.way import Alerts
 from etl_lib.telling.state import Attempt, JobState, State, write_state
 from jobs import alert, health
@@ -76,12 +78,13 @@ def test_a_channel_that_is_down_stops_no_other_and_gets_the_alert_when_it_is_bac
     with a_hook() as down:
         down.status = 503
         monkeypatch.setenv("DOWN", down.url)
-        settings = settings_with(tmp_path, routes(down="", unset="", hook=""))
+        settings = settings_with(tmp_path, routes(down="", unset="", hook=""), "telling.alerts.retries=1")
         failed(settings)
-        assert (down.titles, hook.titles) == ([], ["orders: the run failed (SchemaError)"])
+        expected = ["orders: the run failed (SchemaError)", "orders: the retries are used up"]
+        assert (down.titles, down.asked, hook.titles) == ([], 1, expected)
         down.status = 200
         failed(settings, 2)
-        assert (len(down.titles), len(hook.titles)) == (1, 1)
+        assert (down.titles, hook.titles) == (expected, expected)
     kept = (tmp_path / "output" / "telling" / "alerts" / "sent.json").read_text()
     printed = capsys.readouterr()
     assert set(json.loads(kept)) == {"down", "hook"}
@@ -144,7 +147,22 @@ def test_retries_that_are_used_up_are_told_once_and_so_is_the_recovery(tmp_path:
     assert hook.titles[1:] == ["orders: it works again"]
     for number in (6, 7):
         failed(settings, number)
-    assert hook.titles[2:] == ["orders: the retries are used up"]
+    end(settings, 8, status="done")
+    assert hook.titles[2:] == ["orders: the retries are used up", "orders: it works again"]
+
+
+def test_alerts_beyond_the_most_of_an_hour_are_counted_in_the_next_one(tmp_path: Path, hook: Hook) -> None:
+    settings = settings_with(tmp_path, routes(hook="[run_failed]"), "telling.alerts.most_per_hour=1")
+    for number, hours in enumerate((0, 0, 0, 1, 2)):
+        end(settings, number, NOW + timedelta(hours=hours), error=f"E{number}Error", message="?")
+    assert [each["title"][-8:-1] for each in hook.got] == ["E0Error", "E3Error", "E4Error"]
+    assert ["Held back" in each["message"] for each in hook.got] == [False, True, False]
+    assert hook.got[1]["message"].endswith("most_per_hour says: 2")
+
+
+def test_a_run_that_was_refused_has_no_report_to_lead_to(tmp_path: Path, hook: Hook) -> None:
+    end(settings_with(tmp_path, routes(hook="")), error="InputError", message="no such file", is_refused=True)
+    assert f"Report: {tmp_path}/output/index.html\n" in hook.got[0]["message"]
 
 
 def batch(records: int, rejected: int) -> OrderMetrics:
@@ -192,7 +210,7 @@ def attempt(hours: float, records: int) -> Attempt:
 def test_health_tells_what_only_silence_shows_once(
     tmp_path: Path, hook: Hook, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    state = JobState().after(attempt(50, 7)).after(attempt(30, 0))
+    state = JobState().after(attempt(70, 7)).after(attempt(50, 7)).after(attempt(30, 0))
     write_state(str(tmp_path / "output"), "orders", state)
     limits = ["health.max_age_hours={orders: 26}", "telling.alerts.no_data_hours={orders: 40}"]
     asked = ["--set", *options(tmp_path, *limits, routes(hook="[silent, no_data]"))]
@@ -238,3 +256,12 @@ def test_a_rehearsal_reaches_every_channel_and_starts_no_spark(
     assert "1 of 2 channels failed: unset" in printed.err
     assert not (tmp_path / "output").exists()
     assert alert.main(["test"]) == 2
+
+
+def test_the_routes_and_urls_of_the_runbook_are_understood() -> None:
+    text = (ROOT / "docs" / "how-to" / "operations.md").read_text(encoding="utf-8").partition("\n## Alerts\n")[2]
+    given = yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0])
+    assert len(Telling.model_validate(given["telling"]).alerts.routes) == 3
+    urls = re.findall(r"^\| .+ \| `(\w+://.+)` \|$", text, re.MULTILINE)
+    assert [url for url in urls if channel_of(url) is None] == []
+    assert len(urls) == 5

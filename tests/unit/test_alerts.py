@@ -13,18 +13,20 @@ import pytest
 
 from etl_lib.process.errors import ConfigError
 from etl_lib.process.lock import Holder
+from etl_lib.process.redaction import remember
 from etl_lib.run.job import Job
 from etl_lib.run.metrics import Metrics
 from etl_lib.settings.arguments import parse_order_arguments
 from etl_lib.settings.config import DriftPolicies, Settings
 from etl_lib.settings.strict_model import load_settings
-from etl_lib.settings.telling_settings import Alerts
+from etl_lib.settings.telling_settings import AlertSettings
+from etl_lib.sinks.sink import SinkError
 from etl_lib.telling.alerts import way
 from etl_lib.telling.alerts.alert import Alert, message_of
 from etl_lib.telling.alerts.kinds import RunEnd, alerts_of, ended_by
 from etl_lib.telling.alerts.limits import Received, SentBook, open_book
 from etl_lib.telling.alerts.routes import without_parts
-from etl_lib.telling.alerts.silence import alerts_of_silence
+from etl_lib.telling.alerts.silence import alerts_of_silence, hours_without_data
 from etl_lib.telling.health import health_of
 from etl_lib.telling.state import Attempt, JobState, jobs_kept
 from etl_lib.telling.ways import ways_on
@@ -85,9 +87,9 @@ NEVER_FORESEEN = ending("failed", "Py4JJavaError", message="Py4JJavaError: canno
         (ending("failed", "QualityGateError", "value_props"), ["gate_stopped"]),
         (ending("failed", "QualityGateError", "publish", publish="held"), ["gate_held"]),
         (reports.held_run(), ["gate_held", "conflicts", "drift"]),
-        (ending("failed", "SinkError", "publish", publishes=BEHIND), ["sink"]),
-        (ending("done", "SinkError", publishes=BEHIND), ["sink"]),
-        (ending("failed", "SinkError", "publish"), ["run_failed"]),
+        (ending("failed", SinkError.__name__, "publish", publishes=BEHIND), ["sink"]),
+        (ending("done", SinkError.__name__, publishes=BEHIND), ["sink"]),
+        (ending("failed", SinkError.__name__, "publish"), ["run_failed"]),
         (reports.rich_day(), ["conflicts", "drift"]),
         (ending("done", datasets={"users": {"records": 10, "outcomes": {"rejected": 1}}}), []),
         (ending("done", datasets={"users": {"records": 10, "outcomes": {"rejected": 2}}}), ["too_many_rejected"]),
@@ -105,6 +107,7 @@ def test_each_end_of_a_run_gives_its_alerts(values: dict[str, Any], expected: li
         (("failed", "busy", "done"), False, ["recovered"]),
         (("stopped", "done"), False, ["recovered"]),
         (("failed", "done", "done"), False, []),
+        (("done", "busy", "done"), False, []),
         (("done",), True, ["recovered"]),
         (("failed", "failed"), True, ["run_failed"]),
         (("failed", "failed", "busy", "failed"), True, ["run_failed", "retries_used_up"]),
@@ -145,6 +148,17 @@ def test_an_alert_says_what_where_and_what_to_do() -> None:
     ]
 
 
+def test_a_run_is_named_to_be_released_where_its_own_gate_holds_it() -> None:
+    own = reports.held_run()
+    own["gates"][1]["state"] = "held"
+    assert alert_of(own).steps[0][1] == (
+        f"./spark-submit.sh jobs/publish.py --release {RUN_ID} --set warehouse=/lake/w --set output=/lake/o"
+    )
+    for other in (reports.held_run(), ending("failed", "QualityGateError", "publish", publish="held")):
+        ((sentence, command),) = alert_of(other).steps
+        assert (sentence.partition(" says")[0], command) == ("jobs/publish.py", None)
+
+
 def test_the_link_leads_to_what_is_there() -> None:
     url = settings_with("telling.report_url=https://lake.test/o/")
     refused = RunEnd(reports.failed_run(), after("failed"), url, has_report=False)
@@ -158,15 +172,25 @@ def test_the_link_leads_to_what_is_there() -> None:
     ("values", "hidden"),
     [
         (NEVER_FORESEEN, "Ana Lima"),
+        (ending("failed", "SchemaError", message="a-s3cret-word is wrong"), "s3cret"),
         (ending("failed", "SchemaError", message="ask ana@example.com"), "ana@example.com"),
         (reports.checked(), "U-1044"),
         (ending("done", drift={"orders": {"new_field": {"ana@example.com, born 1970": 1}}}), "1970"),
         (reports.hostile_day(HOSTILE) | {"status": "failed"}, "\x1b"),
         (ending("failed", "SchemaError", message="x" * 2000), "x" * 800),
     ],
-    ids=["an unforeseen error", "an address", "sample keys", "names of fields", "control characters", "a long text"],
+    ids=[
+        "an unforeseen error",
+        "a secret",
+        "an address",
+        "sample keys",
+        "names of fields",
+        "control characters",
+        "a long text",
+    ],
 )
 def test_an_alert_has_no_personal_data_and_nothing_that_steers_a_screen(values: dict[str, Any], hidden: str) -> None:
+    remember("a-s3cret-word")
     for alert in alerts_of(ended(values), NOW, was_told=False):
         message = message_of(alert)
         assert hidden not in message.title + message.body
@@ -174,13 +198,13 @@ def test_an_alert_has_no_personal_data_and_nothing_that_steers_a_screen(values: 
 
 
 def test_a_reason_has_no_part_of_the_url() -> None:
-    url = "slack://bot@T1JJ3T3L2/A1BRTD4JD/TIiajkd?to=%23my%20ops"
+    url = "slack://bot@T1JJ3T3L2/A1BRTD4JD/TIiajkd?to=%23my%20ops&mode=for"
     said = without_parts("POST /T1JJ3T3L2/A1BRTD4JD/TIiajkd for #my ops: 403 at t1jj3t3l2 \x1b", url)
     assert said == "POST /***/***/*** for ***: 403 at *** \\x1b"
 
 
-def limits(**more: Any) -> Alerts:
-    return Alerts(repeat_after_hours=2, most_per_hour=2, **more)
+def limits(**more: Any) -> AlertSettings:
+    return AlertSettings(repeat_after_hours=2, most_per_hour=2, **more)
 
 
 def decided(received: Received, key: str, now: datetime, **more: Any) -> str:
@@ -203,6 +227,19 @@ def test_no_more_than_so_many_are_sent_within_an_hour() -> None:
     assert decided(received, "c", NOW + timedelta(minutes=60)) == "send"
 
 
+def test_what_is_kept_of_a_channel_does_not_grow() -> None:
+    received = Received()
+    for number in range(600):
+        received = received.after_sending(f"drift orders {number}", NOW + timedelta(minutes=number))
+    assert (len(received.sent), len(received.times), "drift orders 599" in received.sent) == (500, 60, True)
+
+
+def test_without_any_record_ever_the_first_run_counts() -> None:
+    state = JobState().after(attempt("a", records=0)).after(replace(attempt("b", records=0), started_at="2024-06-01"))
+    assert hours_without_data(state, NOW) == pytest.approx(23.9967, abs=1e-4)
+    assert hours_without_data(JobState(), NOW) is None
+
+
 def test_a_kind_is_muted_until_a_time() -> None:
     until = {"drift": "2024-06-01T06:00:00"}
     assert decided(Received(), "a", NOW - timedelta(seconds=1), muted_until=until) == "muted"
@@ -213,7 +250,8 @@ def test_a_kind_is_muted_until_a_time() -> None:
 def test_the_book_is_kept_apart_from_the_states_of_jobs_and_begins_anew_when_it_is_broken(tmp_path: Path) -> None:
     path = tmp_path / "telling" / "alerts" / "sent.json"
     with open_book(str(tmp_path)):
-        assert not path.exists()
+        pass
+    assert not path.exists()
     with open_book(str(tmp_path)) as book:
         book.received["ops"] = replace(Received().after_sending("silent orders late", NOW), held_back=3)
     with open_book(str(tmp_path)) as book:
@@ -227,7 +265,7 @@ def test_the_book_is_kept_apart_from_the_states_of_jobs_and_begins_anew_when_it_
 
 
 def test_what_a_run_ends_is_over() -> None:
-    held, failed = ended(reports.held_run()), ended(ending("failed", "SinkError", "publish", publishes=BEHIND))
+    held, failed = ended(reports.held_run()), ended(ending("failed", SinkError.__name__, "publish", publishes=BEHIND))
     keys = ["run_failed orders SchemaError", "gate_held sinks", "sink postgres failed", "sink parquet differs"]
     left = {
         name: [key for key in keys if SentBook({"ops": Received({key: STARTED}).without(ended_by(end))}).is_open(key)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -20,6 +20,9 @@ from etl_lib.telling.next_steps import next_steps, rejected, unwell_sinks
 from etl_lib.telling.state import BUSY, JobState
 
 _SINK_ERROR = "SinkError"
+_OF_ANOTHER_RUN = (
+    "jobs/publish.py says which run and gate hold it. Release that run, undo it, or let a later run pass the same gate."
+)
 _AGAIN = "Nobody has to do anything."
 
 
@@ -126,13 +129,7 @@ def _of_its_end(end: RunEnd, *, was_told: bool) -> Iterator[Alert]:
 
 def _of_its_sinks(end: RunEnd) -> Iterator[Alert]:
     if end.is_held:
-        gates = ", ".join(_closed(end, HELD))
-        why = f"The gates that hold it: {gates}." if gates else str(end.values.get("message") or "")
-        # of the job publish the run that is held is another one, which its message names
-        steps = () if end.job == "publish" else ("publish",)
-        text = f"The sinks (of value_props: the files) stay as they were. {why}"
-        key = _held_key(end).removeprefix("gate_held ")
-        yield end.alert("gate_held", key, f"{end.job}: the publish is held", text, *steps)
+        yield _held_alert(end)
     publishes = end.values.get("publishes") or {}
     for name in unwell_sinks(end.values):
         publish = publishes[name]
@@ -140,6 +137,16 @@ def _of_its_sinks(end: RunEnd) -> Iterator[Alert]:
         only = RunEnd({**end.values, "publishes": {name: publish}}, end.state, end.settings, end.has_report)
         title = f"sink {name}: its publish ended as {publish['status']}"
         yield only.alert("sink", f"{name} {publish['status']}", title, text, "publishes")
+
+
+def _held_alert(end: RunEnd) -> Alert:
+    """The alert of a hold: by a gate of this run, or of one before it, as always with the job publish."""
+    gates = ", ".join(_closed(end, HELD))
+    why = f"The gates that hold it: {gates}." if gates else str(end.values.get("message") or "A run before holds it.")
+    text = f"The sinks (of value_props: the files) stay as they were. {why}"
+    key = _held_key(end).removeprefix("gate_held ")
+    alert = end.alert("gate_held", key, f"{end.job}: the publish is held", text, "publish")
+    return alert if gates else replace(alert, steps=[(_OF_ANOTHER_RUN, None)])
 
 
 def _of_its_records(end: RunEnd) -> Iterator[Alert]:

@@ -16,7 +16,7 @@ from typing import Literal
 from etl_lib.process.errors import LakehouseError
 from etl_lib.process.lock import folder_lock
 from etl_lib.process.output import read_bytes, write_bytes
-from etl_lib.settings.telling_settings import Alerts
+from etl_lib.settings.telling_settings import AlertSettings
 
 Decision = Literal["send", "repeated", "too many", "muted"]
 _LONGEST_WAIT_S = 60
@@ -35,7 +35,7 @@ class Received:
     held_back: int = 0
     """How many alerts were not sent since the last message, as there were too many."""
 
-    def decide(self, kind: str, key: str, limits: Alerts, now: datetime) -> Decision:
+    def decide(self, kind: str, key: str, limits: AlertSettings, now: datetime) -> Decision:
         """Whether an alert is sent to this channel now, or why not."""
         muted_until = {str(each): until for each, until in limits.muted_until.items()}.get(kind)
         if muted_until and now < muted_until:

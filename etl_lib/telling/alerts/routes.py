@@ -17,7 +17,7 @@ from etl_lib.process.errors import ConfigError
 from etl_lib.process.redaction import MASK, redacted
 from etl_lib.process.secrets import SHORTEST, SecretError, reveal
 from etl_lib.process.streams import visible
-from etl_lib.settings.telling_settings import AlertRoute, Alerts
+from etl_lib.settings.telling_settings import AlertRoute, AlertSettings
 from etl_lib.telling.alerts.alert import Message
 
 _LONGEST_S = 30
@@ -25,7 +25,7 @@ _LOUD = ("WARNING", "ERROR", "CRITICAL")
 _CAUSE = "Socket Exception: "
 
 
-def check_installed(alerts: Alerts) -> None:
+def check_installed(alerts: AlertSettings) -> None:
     """ConfigError where there are routes, and nothing that sends."""
     if alerts.routes and find_spec("apprise") is None:
         raise ConfigError(
@@ -34,7 +34,7 @@ def check_installed(alerts: Alerts) -> None:
         )
 
 
-def check_routes(alerts: Alerts) -> None:
+def check_routes(alerts: AlertSettings) -> None:
     """ConfigError where there is no route, or nothing that sends."""
     if not alerts.routes:
         raise ConfigError("telling.alerts.routes names no channel: give one, with its name and its url by reference")
@@ -54,7 +54,7 @@ def send(route: AlertRoute, message: Message) -> str | None:
 
 
 def _sent(url: str, message: Message) -> str | None:
-    channel = _channel(url)
+    channel = channel_of(url)
     if channel is None:
         return "its URL is none that Apprise knows: https://appriseit.com has the form of each service's"
     result = channel.notify(
@@ -73,7 +73,7 @@ def _sent(url: str, message: Message) -> str | None:
     return without_parts(" ".join(reasons), url) or f"Apprise says {result.status.name.lower()}"
 
 
-def _channel(url: str) -> Any:
+def channel_of(url: str) -> Any:
     """What sends to this URL; None where no service has such a one."""
     with warnings.catch_warnings():
         # its plugins are imported when the first is asked for, and one of them imports a module that Python 3.13 lacks

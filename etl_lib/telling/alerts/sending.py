@@ -8,7 +8,7 @@ from datetime import datetime
 
 import structlog
 
-from etl_lib.settings.telling_settings import AlertRoute, Alerts
+from etl_lib.settings.telling_settings import AlertRoute, AlertSettings
 from etl_lib.telling.alerts.alert import Alert, message_of
 from etl_lib.telling.alerts.limits import SentBook
 from etl_lib.telling.alerts.routes import send
@@ -16,7 +16,7 @@ from etl_lib.telling.alerts.routes import send
 log = structlog.get_logger(__name__)
 
 
-def send_due(alerts: Sequence[Alert], settings: Alerts, book: SentBook, now: datetime) -> list[str]:
+def send_due(alerts: Sequence[Alert], settings: AlertSettings, book: SentBook, now: datetime) -> list[str]:
     """Send each alert to every channel that carries its kind and is due to get it; the book says so afterwards.
 
     Gives the names of the channels that failed. What did not arrive counts as not sent, and is tried again next time.
@@ -30,7 +30,7 @@ def send_due(alerts: Sequence[Alert], settings: Alerts, book: SentBook, now: dat
     return failed
 
 
-def _send_one(alert: Alert, route: AlertRoute, settings: Alerts, book: SentBook, now: datetime) -> bool:
+def _send_one(alert: Alert, route: AlertRoute, settings: AlertSettings, book: SentBook, now: datetime) -> bool:
     """Send it if it is due; gives whether the channel works as far as is known."""
     received = book.of(route.name)
     decision = received.decide(alert.kind, alert.key, settings, now)
