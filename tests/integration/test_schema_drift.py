@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from etl_lib.commands import orders
-from etl_lib.tables.ledger import FAILED
+from etl_lib.tables.ledger import STOPPED
 from etl_lib.tables.schemas import ETL_RUNS
 from tests.integration.test_orders_job import data_versions, order, outcomes
 from tests.integration.test_quarantine_job import strict_rules
@@ -56,7 +56,7 @@ def test_drift_is_told_by_kind_and_name_and_closes_the_gate_like_rules_when_it_s
     (job.landing / "users.csv").write_text("user_id,email,created_at,country,Email,address\nu1,a,2024-01-01,DE,b,c\n")
     job.land("a.jsonl", *DRIFTING, json.dumps(order("t4"))[:-1] + ', "amount2": 1, "items2": []}', "{broken")
 
-    # a closed gate: nothing changes, the run is entered as failed, and the message has every reason with its names
+    # a closed gate: nothing changes, the run is entered as stopped, and the message has every reason with its names
     rules = strict_rules(tmp_path, "fail")
     assert job.run("--set", "drift.changed_case=fail", "quality.max_rejected_share=0.2", rules) == 3
     message = job.metrics()["message"]
@@ -70,9 +70,9 @@ def test_drift_is_told_by_kind_and_name_and_closes_the_gate_like_rules_when_it_s
     assert "orders: 42.9% rejected, above quality.max_rejected_share 20.0%" in message
     assert set(data_versions(job).values()) == {0}
     failed = job.read(ETL_RUNS).selectExpr("status", "size(files)", "exists(rules, r -> r.failed > 0)")
-    assert [tuple(row) for row in failed.collect()] == [(FAILED, 0, True)]
+    assert [tuple(row) for row in failed.collect()] == [(STOPPED, 0, True)]
 
-    # what failed is not finished later: the files are read again, and by default drift is told and the run goes on
+    # what was stopped is not finished later: the files are read again, and by default drift is told and the run goes on
     capsys.readouterr()
     assert job.run("--set", "drift.lost_field=ignore") == 0
     expected = ORDERS_DRIFT | {"new_field": {**ORDERS_DRIFT["new_field"], "amount2": 1, "items2": 1}}
@@ -124,7 +124,7 @@ def test_a_run_that_was_cut_off_at_the_gate_meets_the_policy_again(job: Job, mon
         patch.setattr(orders, "pass_gates", killed)
         assert job.run() == 1
     assert job.run("--set", "drift.lost_field=fail") == 3
-    failed = job.read(ETL_RUNS).where(F.col("status") == FAILED).collect()
+    failed = job.read(ETL_RUNS).where(F.col("status") == STOPPED).collect()
     assert [("no record has: metadata.promo (10)" in row["message"]) for row in failed] == [True, True]
     assert job.read_keys() == set()
 
@@ -148,7 +148,7 @@ def test_prints_and_pays_drift_and_close_the_gate_too(feature_job: FeatureJob) -
     assert "prints, fields of another type, their records rejected: event_data (1), user_id (1)" in message
     assert "prints: 15.4% rejected, above quality.max_rejected_share 15.0%" in message
     assert {name for name, version in feature_job.versions().items() if version} == {"etl_events", "etl_runs"}
-    assert [row["status"] for row in feature_job.read(ETL_RUNS).collect()] == [FAILED]
+    assert [row["status"] for row in feature_job.read(ETL_RUNS).collect()] == [STOPPED]
     assert told(feature_job) == {
         "prints": {
             "new_field": {"extra": 1},
