@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from etl_lib.run.metrics import Metrics
 from etl_lib.tables.holds import is_held, open_holds, release
@@ -49,3 +50,9 @@ def test_a_hold_is_lifted_by_a_later_run_that_passes_the_same_gate_or_by_hand(
     assert [gate["state"] for gate in warehouse.read(ETL_RUNS).where("run_id = 'a'").collect()[0]["gates"]] == [
         "passed"
     ]
+
+    enter("f", ("volume", "orders", "held"), version=6)
+    assert holding() == [("f", "volume", "orders")]
+    undone = warehouse.read(ETL_RUNS).where("run_id = 'f'").withColumn("status", F.lit("undone"))
+    warehouse.overwrite(ETL_RUNS, undone, F.col("run_id") == "f")
+    assert holding() == [], "undoing the run lifts its hold"
