@@ -126,8 +126,10 @@ def test_drift_that_is_ignored_gives_no_alert_and_another_field_gives_another() 
     keys = set()
     for fields in ({"a": 1}, {"a": 2}, {"a": 2, "b": 1}):
         values["drift"] = {"orders": {"new_field": fields}}
-        keys.add(alerts_of(ended(values), NOW, was_told=False)[-1].key)
+        alert = alerts_of(ended(values), NOW, was_told=False)[-1]
+        keys.add(alert.key)
     assert len(keys) == 2
+    assert alert.text.endswith("by dataset and kind: orders, fields that no table has: 2.")
 
 
 def alert_of(values: dict[str, Any], settings: Settings = SETTINGS) -> Alert:

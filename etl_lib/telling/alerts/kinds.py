@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from etl_lib.process.errors import ConflictError, QualityGateError
-from etl_lib.run.job import drift_sentences
+from etl_lib.run.job import DRIFT_MEANINGS
 from etl_lib.settings import config
 from etl_lib.settings.telling_settings import AlertKind
 from etl_lib.tables.holds import HELD
@@ -161,27 +161,32 @@ def _of_its_records(end: RunEnd) -> Iterator[Alert]:
             only = RunEnd({**end.values, "datasets": {name: datasets[name]}}, end.state, end.settings)
             yield only.alert("too_many_rejected", f"{end.job} {name}", title, text, "status", "datasets")
     if conflicts := end.values.get("conflicts"):
-        text = f"One version of an order came with two contents, {conflicts:,} times."
-        yield end.alert("conflicts", end.job, f"{end.job}: {conflicts:,} conflicting orders", text, "conflicts")
+        text = f"Conflicting orders: {conflicts:,}. One version of each came with two contents."
+        yield end.alert("conflicts", end.job, f"{end.job}: conflicting orders", text, "conflicts")
 
 
 def _of_its_input(end: RunEnd, now: datetime) -> Iterator[Alert]:
     if not end.is_well:
         return
-    drift, policies = end.values.get("drift") or {}, end.settings.drift
-    if sentences := drift_sentences(drift, policies, "warn", "fail"):
+    if drifted := _drifted(end):
         # the names come from the sender, who may call a field anything: they are in the report, not here
-        counted = [f"{sentence.partition(': ')[0]}: {sentence.count('(')}" for sentence in sentences]
-        names = sha256("\n".join(sorted(_names(sentences))).encode()).hexdigest()[:12]
+        counted = [f"{dataset}, {meaning}: {len(names)}" for (dataset, meaning), names in drifted.items()]
+        names = sha256(repr(sorted(drifted.items())).encode(errors="surrogatepass")).hexdigest()[:12]
         text = f"Fields that are not as declared, by dataset and kind: {'; '.join(counted)}."
         yield end.alert("drift", f"{end.job} {names}", f"{end.job}: the schema of the input drifted", text, "drift")
     if alert := no_data_alert(end.settings, end.job, end.state, now):
         yield alert
 
 
-def _names(sentences: list[str]) -> list[str]:
-    """What drifted, without how many records say so."""
-    return [part.rpartition(" (")[0] for sentence in sentences for part in sentence.split(", ")]
+def _drifted(end: RunEnd) -> dict[tuple[str, str], list[str]]:
+    """The fields that drifted and are to be told, by dataset and what that means."""
+    drift, policies = end.values.get("drift") or {}, end.settings.drift
+    return {
+        (dataset, meaning): sorted(kinds[kind])
+        for dataset, kinds in drift.items()
+        for kind, meaning in DRIFT_MEANINGS.items()
+        if kinds.get(kind) and getattr(policies, kind) != "ignore"
+    }
 
 
 def _reason(end: RunEnd) -> str:
