@@ -410,7 +410,7 @@ def test_a_run_that_cannot_be_right_changes_no_feature(
     states = [(gate["gate"], gate["dataset"], gate["state"]) for gate in settled_job.metrics()["gates"]]
     assert states == [("freshness", "prints", "held"), ("records", "pays", "accepted")]
     assert published(settled_job) == files
-    before = settled_job.versions()
+    before, entries = settled_job.versions(), settled_job.read(QUARANTINE).count()
 
     settled_job.land("prints", event("2999-01-01"), event("2020-11-31"), "{broken", name="prints.jsonl")
     assert "no print is valid, so there is no reference date" in refused(3)

@@ -21,6 +21,8 @@ EXCEPTIONS = {
     # Only SparkContext makes the options of the spark-submit that started a job known. It is asked where spark-submit
     # has opened a gateway to its JVM and nowhere else: a client of Spark Connect never comes there.
     ("etl_lib/process/session.py", "submitted_options", "SparkContext"),
+    # A module of Great Expectations, which calls its own runs so.
+    ("etl_lib/upkeep/expectations.py", "check_batch", "checkpoint"),
 }
 """A module, a function in it, and what it may use."""
 
