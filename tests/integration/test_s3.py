@@ -78,5 +78,7 @@ def test_orders_are_loaded_corrected_and_replayed_on_s3(lake: Lake) -> None:
     assert (replay["outcomes"]["unchanged"], replay["outcomes"]["superseded"]) == (20, 1)
     moved = {name for name, table in replay["tables"].items() if table["version_before"] != table["version_after"]}
     assert moved == set()
-    runs = {f"output/runs/{run['run_id']}/metrics.json" for run in (first, second, replay)}
-    assert lake.bucket.files("output/") == {"output/metrics.json", *runs}
+    kinds = ("metrics.json", "report.html")
+    runs = {f"output/runs/{run['run_id']}/{kind}" for run in (first, second, replay) for kind in kinds}
+    latest = {f"output/{name}" for name in (*kinds, "index.html", "telling/orders.json")}
+    assert lake.bucket.files("output/") == {*latest, *runs}
