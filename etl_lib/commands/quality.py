@@ -7,7 +7,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from importlib.util import find_spec
 from pathlib import Path
 
 from etl_lib.commands.frame import read_configuration
@@ -18,6 +17,7 @@ from etl_lib.process.streams import console_on
 from etl_lib.settings.quality_arguments import parse_quality_arguments
 from etl_lib.tables.warehouse import Warehouse
 from etl_lib.telling.grids import grid_of
+from etl_lib.telling.ways import need
 from etl_lib.upkeep.expectations import SITE, Checked, check_batch, staged_batch
 
 
@@ -25,8 +25,7 @@ def export_quality(argv: Sequence[str]) -> None:
     """Tell how the staged records of a run fared by the rules, and keep suites, results and Data Docs by time."""
     arguments = parse_quality_arguments(argv)
     settings, rules = read_configuration(arguments)
-    if find_spec("great_expectations") is None:
-        raise ConfigError("quality: Great Expectations is not installed; pip install 'orders-lakehouse[gx]'")
+    need("gx", "great_expectations", "jobs/quality.py")
     output = local_folder(settings.output)
     if output is None:
         raise ConfigError(f"output: {settings.output} is on no disk of this machine, where Data Docs are written")

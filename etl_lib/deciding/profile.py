@@ -15,9 +15,8 @@ from pyspark.sql import functions as F
 from etl_lib.deciding.outcomes import NO_RECORDS
 from etl_lib.reading.datasets import Dataset, Profiled
 from etl_lib.run.metric_parts import DatasetProfile, FieldProfile, ProfileShift
+from etl_lib.settings.telling_settings import PERSONAL
 
-PERSONAL = ("user_id", "email")
-"""Fields that are personal in every shop."""
 TOLD_SHIFT = 0.25
 """A shift is told from here on, or from a lower limit of the gate."""
 _QUANTILES = (0.25, 0.5, 0.75)

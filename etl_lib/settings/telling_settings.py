@@ -15,6 +15,8 @@ from etl_lib.process.secrets import HIDDEN, BareUrl, Secret
 from etl_lib.settings.api_settings import HttpUrl, is_loopback
 from etl_lib.settings.strict_model import Location, Section, Share
 
+PERSONAL = ("user_id", "email")
+"""Fields that are personal in every shop: of them no value is told."""
 LogLevel = Literal["debug", "info", "warning", "error"]
 JobName = Literal["orders", "value_props", "pull", "publish", "quarantine", "maintain"]
 AlertKind = Literal[

@@ -14,16 +14,15 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow.fs as pafs
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from etl_lib.process.output import located, write_bytes
+from etl_lib.process.output import write_bytes
 from etl_lib.process.redaction import impersonal, redacted
 from etl_lib.process.streams import visible
 from etl_lib.run.metrics import Metrics, as_json
 from etl_lib.telling.report_view import index_view, report_view
-from etl_lib.telling.state import Attempt, JobState, read_state
+from etl_lib.telling.state import Attempt, JobState, jobs_kept, read_state
 
 Json = Mapping[str, Any]
 
@@ -69,10 +68,7 @@ def write_index(output: str, states: Mapping[str, JobState]) -> str:
 
 def read_states(output: str) -> dict[str, JobState]:
     """What is known of the runs of each job that has told one."""
-    system, inner = located(f"{_folder(output)}/telling")
-    files = system.get_file_info(pafs.FileSelector(inner, allow_not_found=True))
-    jobs = sorted(file.base_name.removesuffix(".json") for file in files if file.base_name.endswith(".json"))
-    states = {job: read_state(output, job) for job in jobs}
+    states = {job: read_state(output, job) for job in jobs_kept(output)}
     return {job: state for job, state in states.items() if state.attempts}
 
 

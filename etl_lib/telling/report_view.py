@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from etl_lib.run.job import DRIFT_MEANINGS, EVENT_MEANINGS, MEANINGS
+from etl_lib.settings.telling_settings import PERSONAL
 from etl_lib.tables.ledger import DONE, UNDONE
 from etl_lib.telling import charts
 from etl_lib.telling.next_steps import next_steps, rejected, verdict
@@ -48,8 +49,6 @@ _LABELS = {
 }
 """How numbers at the top of the metrics are called; others are called by their key."""
 _APART = {"duration_s"}
-PERSONAL = frozenset({"user_id", "email"})
-"""Fields whose values are about a person: a profile shows how many there are, and none of them."""
 
 
 @dataclass(frozen=True)

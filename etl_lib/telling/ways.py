@@ -80,7 +80,7 @@ def _prometheus_ways(settings: Settings) -> list[Way]:
 
 
 def need(extra: str, module: str, setting: str) -> None:
-    """ConfigError when a setting asks for a way whose package is not there."""
+    """ConfigError when a setting, or a job, asks for a package of an extra that is not there."""
     try:
         is_there = find_spec(module) is not None
     except ModuleNotFoundError:  # not even the package around it
