@@ -1,11 +1,14 @@
 # What CI runs is what you run. Needs bash, make, Python 3.11 to 3.13 and Java 17; everything else is set up in .venv.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help setup lint types test test-slow browser servers gx pairs coverage torture mutation bench bench-full lock clean
+.PHONY: help setup lint types test test-slow browser servers gx deploy-check airflow image matrix pairs coverage torture mutation bench bench-full lock clean
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
 SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh deploy/java/bin/java .ci/run
+
+# What `make test` leaves to targets of their own.
+OTHER_LANES := slow or torture or browser or servers or gx or deploy or airflow or image
 
 # Tests use the Spark that is set up here, not the one of a cluster or of another environment.
 unexport SPARK_HOME SPARK_CONF_DIR PYTHONPATH
@@ -29,7 +32,7 @@ types: setup ## mypy, strict
 	$(PYTHON) -m mypy
 
 test: setup ## the tests but the slow ones, with coverage
-	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not slow and not torture and not browser and not servers and not gx' --cov --cov-report=term
+	COVERAGE_FILE=.coverage.test $(PYTHON) -m pytest -m 'not ($(OTHER_LANES))' --cov --cov-report=term
 
 test-slow: setup ## the slow tests; some need the jars for S3 (640 MB), the driver for PostgreSQL, two more Sparks (900 MB)
 	@deploy/setup.sh jars s3
@@ -47,6 +50,10 @@ servers: setup ## from a run to an alert; needs Debian's prometheus, -node-expor
 gx: setup ## the rules as Great Expectations tells them; installs it into .venv
 	@deploy/setup.sh gx
 	$(PYTHON) -m pytest -m gx tests/gx
+
+deploy-check: setup ## the files in deploy/ held against what reads them: libraries, schemas, the jobs' own parsers; no server
+	@deploy/setup.sh deploy
+	$(PYTHON) -m pytest -m deploy tests/deploy
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
 	@deploy/setup.sh pair 4.0
@@ -85,6 +92,7 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	$(UV_COMPILE) $(UPGRADE) --extra local --extra dev pyproject.toml -c requirements/local.txt -o requirements/dev.txt
 	$(UV_COMPILE) $(UPGRADE) --extra bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
 	$(UV_COMPILE) $(UPGRADE) --extra gx pyproject.toml -c requirements/dev.txt -o requirements/gx.txt
+	$(UV_COMPILE) $(UPGRADE) --extra deploy pyproject.toml -c requirements/dev.txt -o requirements/deploy.txt
 	echo 'pyspark==4.0.2' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.0.txt
 	echo 'pyspark==4.2.0' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.2.txt
 

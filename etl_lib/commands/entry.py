@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import structlog
 
@@ -40,9 +39,13 @@ def exit_code(command: Command, argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def run_process(command: Command) -> NoReturn:
-    """Carry out this process's own command line, and end it with the exit code."""
-    sys.exit(exit_code(command))
+def run_process(command: Command) -> None:
+    """Carry out this process's own command line, and end it with the exit code if that is not 0.
+
+    Databricks counts every SystemExit of a Python task as a failure, that of 0 too.
+    """
+    if code := exit_code(command):
+        sys.exit(code)
 
 
 def read_settings(config: Path, overrides: Sequence[str]) -> Settings:
