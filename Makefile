@@ -60,6 +60,11 @@ pairs: setup ## of the slow tests just those on the oldest and newest pair of Sp
 	@deploy/setup.sh pair 4.2
 	$(PYTHON) -m pytest -m slow -k finished_on_every_platform
 
+matrix: setup ## what `make test` runs on every pair, on Spark Connect, on every Python (LANES='connect pair-4.0' for some); hours
+	@deploy/setup.sh pair 4.0
+	@deploy/setup.sh pair 4.2
+	$(PYTHON) -m tests.matrix --marked 'not ($(OTHER_LANES))' $(LANES)
+
 coverage: setup ## what test and test-slow covered together, when both have run
 	$(PYTHON) -m coverage combine --keep --quiet .coverage.test .coverage.slow
 	$(PYTHON) -m coverage report --fail-under=95

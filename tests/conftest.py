@@ -21,7 +21,8 @@ pytest.register_assert_rewrite("tests.tables", "tests.feature_tables")  # so tha
 
 from etl_lib.process.session import open_session  # noqa: E402
 from etl_lib.process.tuning import FIRST_COMPILER_ONLY  # noqa: E402
-from tests.job import FeatureJob, Job  # noqa: E402
+from tests.connect_server import spark_connect_server  # noqa: E402
+from tests.job import ON_CONNECT, FeatureJob, Job  # noqa: E402
 
 os.environ["TZ"] = "UTC"
 os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -61,10 +62,24 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     settings = {**TEST_SPARK, **LONG_LIVED, "spark.sql.warehouse.dir": warehouse}
     # The driver for PostgreSQL; `make test-slow` brings it.
     settings["spark.driver.extraClassPath"] = str(ROOT / ".venv" / "jars-postgres" / "*")
+    if ON_CONNECT:
+        with spark_connect_server(tmp_path_factory.mktemp("connect"), settings) as address:
+            os.environ["SPARK_REMOTE"] = address
+            yield open_session({})
+        return
     session = open_session(settings)
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what only a Spark in the tests' own process can show, where there is none."""
+    if ON_CONNECT:
+        elsewhere = pytest.mark.skip(reason="needs a Spark in the process of the tests")
+        for item in items:
+            if item.get_closest_marker("classic"):
+                item.add_marker(elsewhere)
 
 
 @pytest.fixture(autouse=True)

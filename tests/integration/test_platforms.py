@@ -7,10 +7,8 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,9 +19,9 @@ from pyspark.sql import SparkSession
 from etl_lib.process.faults import VARIABLE
 from etl_lib.tables.schemas import ORDER_TABLES
 from tests.conftest import TEST_SPARK
+from tests.connect_server import spark_connect_server
 from tests.job import FeatureJob, Job
 from tests.killing import DyingJob, contents, copy_of
-from tests.postgres_server import HOST, free_port
 from tests.terminal import terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,40 +90,8 @@ def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def connect_server(server_folder: Path) -> Iterator[str]:
     """The address of a Spark Connect server, a process of its own."""
-    folder = server_folder
-    port = free_port()
-    settings = {"spark.connect.grpc.binding.address": HOST, "spark.connect.grpc.binding.port": port}
-    options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
-    server = "org.apache.spark.sql.connect.service.SparkConnectServer"
-    spark = ROOT / ".venv" / "spark"
-    environment = os.environ | {"SPARK_HOME": str(spark), "SPARK_CONF_DIR": str(ROOT / "deploy" / "spark")}
-    with (
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            [spark / "bin" / "spark-submit", *options, "--class", server],
-            env=environment,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            wait_for(port, process, folder / "server.log")
-            yield f"sc://{HOST}:{port}"
-        finally:
-            process.terminate()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers; an error with its log when it ends before, or takes five minutes."""
-    for _ in range(600):
-        with socket.socket() as client:
-            if client.connect_ex((HOST, port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.5)
-    raise AssertionError(f"no Spark Connect server: {log.read_text()[-3000:]}")
+    with spark_connect_server(server_folder) as address:
+        yield address
 
 
 ENGINES = {
