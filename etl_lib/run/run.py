@@ -26,7 +26,7 @@ from etl_lib.process.lock import local_folder, warehouse_lock
 from etl_lib.process.session import open_session, temporary_settings
 from etl_lib.process.tuning import INTERPRETED
 from etl_lib.run.job import Job
-from etl_lib.run.lease import hold_lease, settings_of_the_session
+from etl_lib.run.lease import hold_lease
 from etl_lib.run.metrics import Metrics, metrics_of
 from etl_lib.run.steps import Watcher, step, step_log
 from etl_lib.settings.arguments import Arguments
@@ -110,7 +110,7 @@ def open_run(
                 metrics.is_refused = False
                 surroundings.begin(metrics)
                 with step("session"):
-                    spark = open_session(settings_of_the_session(settings))
+                    spark = open_session(settings.spark)
                 with hold_lease(spark, settings, manifest) as may_write:
                     warehouse = Warehouse(spark, settings.warehouse, before_commit=may_write)
                     with step("tables"), temporary_settings(spark, INTERPRETED):

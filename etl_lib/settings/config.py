@@ -160,7 +160,7 @@ class Lease(Section):
     enabled: bool = False
     """Whether a run takes the lease of its warehouse (the table `etl_lease`) before it looks at the tables."""
     expires_s: Annotated[float, Field(ge=3)] = 300
-    """How long after its last renewal the lease of a run that died can be taken; renewed three times within it."""
+    """How long after its last renewal the lease of a run that died can be taken; renewed six times within it."""
 
 
 class Settings(Section):

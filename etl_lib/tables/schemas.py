@@ -205,8 +205,9 @@ ETL_LEASE = Table(
     grain="the lease of the warehouse: which run has it to itself, and until when",
     key=("name",),
     columns="""
-        name STRING NOT NULL, holder STRING NOT NULL, run_id STRING NOT NULL, job STRING NOT NULL,
-        host STRING NOT NULL, process BIGINT NOT NULL, since TIMESTAMP NOT NULL, expires_at TIMESTAMP NOT NULL""",
+        name STRING NOT NULL, turn BIGINT NOT NULL, holder STRING NOT NULL, run_id STRING NOT NULL,
+        job STRING NOT NULL, host STRING NOT NULL, process BIGINT NOT NULL, since TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL""",
 )
 
 LINES = f"ARRAY<STRUCT<sku: STRING, qty: INT, unit_price: {MONEY}>>"
