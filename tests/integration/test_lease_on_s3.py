@@ -9,7 +9,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +33,9 @@ def lake() -> Iterator[Lake]:
         one.options += ["--set", "lease.enabled=true", *(f"{name}={value}" for name, value in TEST_SPARK.items())]
         yield one
         for run in STARTED:
-            with suppress(ProcessLookupError):
+            if run.poll() is None:
                 os.killpg(run.pid, signal.SIGKILL)
-            run.communicate()
+                run.communicate()
 
 
 def start(lake: Lake, *options: str) -> subprocess.Popen[str]:
