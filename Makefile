@@ -51,7 +51,7 @@ gx: setup ## the rules as Great Expectations tells them; installs it into .venv
 	@deploy/setup.sh gx
 	$(PYTHON) -m pytest -m gx tests/gx
 
-deploy-check: setup ## the files in deploy/ held against what reads them: libraries, schemas, the jobs' own parsers; no server
+deploy-check: setup ## the files in deploy/ held against what reads them: libraries, schemas, the jobs' own parsers; needs Debian's systemd and prometheus
 	@deploy/setup.sh deploy
 	$(PYTHON) -m pytest -m deploy tests/deploy
 
