@@ -5,7 +5,7 @@ SHELL := bash
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh deploy/java/bin/java .ci/run
+SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh deploy/emr/build.sh deploy/java/bin/java .ci/run
 
 # What `make test` leaves to targets of their own.
 OTHER_LANES := slow or torture or browser or servers or gx or deploy or airflow or image

@@ -9,13 +9,16 @@ import pytest
 
 from etl_lib.settings.arguments import FeatureArguments, OrderArguments, Scope
 from jobs import orders
-from tests.deploy import schedulers_files
+from tests.deploy import emr_files, schedulers_files
 from tests.deploy.scheduled import PARSERS, ScheduledRun
 from tests.job import Job
 
 pytestmark = pytest.mark.deploy
 
-PLATFORMS: dict[str, ModuleType] = {"schedulers": schedulers_files}
+PLATFORMS: dict[str, ModuleType] = {
+    "emr": emr_files,
+    "schedulers": schedulers_files,
+}
 """The modules that read the files of one platform: `scheduled_runs()` and `single_runs()`."""
 
 RUNS = [run for platform in PLATFORMS.values() for run in platform.scheduled_runs()]
