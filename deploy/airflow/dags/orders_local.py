@@ -6,7 +6,9 @@ from lakehouse.dags import backfill_dag, scheduled_dag
 from lakehouse.local import Local
 
 # When to load what is new: cron, in UTC.
-SCHEDULE = "15 5 * * *"
+SCHEDULE = "15 * * * *"
+# Whether the configuration names sinks. The job of the publish refuses to start without any.
+PUBLISHES = True
 # The connection of Airflow that has the channels for alerts (type apprise); None leaves alerts to the jobs.
 ALERTS = "orders_alerts"
 
@@ -19,5 +21,5 @@ LOCAL = Local(
     config="{{ var.value.get('orders_config', 'conf/local.yaml') }}",
 )
 
-scheduled = scheduled_dag("orders_local", SCHEDULE, LOCAL.operator, ALERTS)
+scheduled = scheduled_dag("orders_local", SCHEDULE, LOCAL.operator, ALERTS, publishes=PUBLISHES)
 backfill = backfill_dag("orders_local_backfill", LOCAL.operator, ALERTS)

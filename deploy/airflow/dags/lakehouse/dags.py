@@ -18,13 +18,16 @@ MakeOperator = Callable[[Task], BaseOperator]
 """How a platform runs a task."""
 
 
-def scheduled_dag(dag_id: str, schedule: str | None, operator: MakeOperator, alerts: str | None) -> DAG:
+def scheduled_dag(
+    dag_id: str, schedule: str | None, operator: MakeOperator, alerts: str | None, *, publishes: bool
+) -> DAG:
     """The DAG that loads what is new, makes features, and publishes.
 
     Takes the schedule (cron, UTC), how the platform runs a task, and the Apprise connection for alerts, or None.
     """
+    tasks = SCHEDULED if publishes else SCHEDULED[:-1]
     with _dag(dag_id, schedule, alerts) as dag:
-        _chain({task.name: operator(task) for task in SCHEDULED}, SCHEDULED)
+        _chain({task.name: operator(task) for task in tasks}, tasks)
     return dag
 
 

@@ -26,7 +26,7 @@ SCHEDULED = (
     # Publishing is a task of its own, so that it can fail, be held, and be tried again by itself.
     Task("orders", "orders", ("--set", "sinks=")),
     Task("value_props", "value_props", ("--set", "target_week=last_complete"), behind="orders"),
-    # Needs `sinks` in the configuration. Without any, take this line away.
+    # The last one, which a DAG leaves out where the configuration names no sinks.
     Task("publish", "publish", behind="value_props"),
 )
 """What the schedule runs. No window of time: the ledger knows which files are new, however late they come."""
