@@ -57,7 +57,7 @@ deploy-check: setup ## the files in deploy/ held against what reads them: librar
 
 airflow: setup ## the DAGs in deploy/airflow: read, rendered, and the local one really run; installs Airflow into .venv/airflow
 	@deploy/setup.sh airflow
-	.venv/airflow/bin/python -m pytest --confcutdir=tests/airflow -m airflow -W default tests/airflow
+	.venv/airflow/bin/python -m pytest --confcutdir=tests/airflow -p no:warnings -m airflow tests/airflow
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
 	@deploy/setup.sh pair 4.0

@@ -66,7 +66,7 @@ def platforms(monkeypatch: pytest.MonkeyPatch) -> Iterator[Platforms]:
                 "conn_type": "aws",
                 "login": "key",
                 "password": "secret",
-                "extra": {"region_name": "eu-west-1", "endpoint_url": f"http://127.0.0.1:{server.server_port}"},
+                "extra": {"region_name": "eu-west-1", "endpoint_url": asked.url},
             },
             "databricks_default": {
                 "conn_type": "databricks",

@@ -26,6 +26,9 @@ class Platforms:
     runs: list[dict[str, Any]] = field(default_factory=list)
     """The requests that start a job."""
     alerts: list[dict[str, Any]] = field(default_factory=list)
+    traces: list[bytes] = field(default_factory=list)
+    """What a receiver of OTLP got."""
+    url: str = ""
 
     def ended(self, number: int) -> int:
         """The exit code of a run."""
@@ -56,7 +59,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         platforms: Platforms = self.server.platforms
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/v1/traces":
+            platforms.traces.append(sent)
+            self.answer(b"")
+            return
+        body = json.loads(sent)
         if self.path == "/alerts":
             platforms.alerts.append(body)
             self.answer(b"{}")
@@ -82,6 +90,7 @@ class Handler(BaseHTTPRequestHandler):
 def serve(platforms: Platforms) -> ThreadingHTTPServer:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.platforms = platforms
+    platforms.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server
 

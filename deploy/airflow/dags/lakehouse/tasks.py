@@ -24,7 +24,7 @@ class Task:
 
 SCHEDULED = (
     # Publishing is a task of its own, so that it can fail, be held, and be tried again by itself.
-    Task("orders", "orders", ("--set", "sinks=")),
+    Task("orders", "orders", ("--set", "sinks=[]")),
     Task("value_props", "value_props", ("--set", "target_week=last_complete"), behind="orders"),
     # The last one, which a DAG leaves out where the configuration names no sinks.
     Task("publish", "publish", behind="value_props"),
