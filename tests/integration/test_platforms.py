@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -192,6 +194,48 @@ def test_a_client_of_spark_connect_may_see_another_disk_than_its_server(
     assert (
         run_on_connect(connect_server, "quarantine", settings, tmp_path, "show", entry["record_id"])["raw"] == "{broken"
     )
+
+
+@pytest.mark.slow
+def test_clients_of_one_catalog_take_turns_by_the_lease_and_a_dead_one_is_overtaken(
+    tmp_path: Path, server_folder: Path, connect_server: str
+) -> None:
+    """By name there is no lock: the table `etl_lease` keeps the processes apart."""
+    landing = tmp_path / "orders"
+    landing.mkdir()
+    (landing / "a.jsonl").write_text(json.dumps(ORDER | ITEMS) + "\n")
+    texts = {"input.orders": landing, "input.users": "", "input.products": "", "output": tmp_path / "output"}
+    texts |= {"warehouse": "catalog:spark_catalog.default", "lease.enabled": "true"}
+    options = [f"--set={name}={value}" for name, value in texts.items()]
+    platform = {"SPARK_REMOTE": connect_server}
+    run = partial(run_process, platform, "orders", tmp_path, *options)
+    command = [sys.executable, str(ROOT / "jobs" / "orders.py"), *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | platform
+    with (tmp_path / "holder.log").open("wb") as log:
+        holder = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        taken = server_folder / "spark-warehouse" / "etl_lease" / "_delta_log" / f"{1:020}.json"
+        while not taken.exists():
+            assert holder.poll() is None, (tmp_path / "holder.log").read_text()[-3000:]
+        holder.send_signal(signal.SIGSTOP)
+        refused = run()
+        assert (refused.returncode, "another run holds the warehouse: run " in refused.stderr) == (5, True)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(
+                run_process, platform, "orders", tmp_path, *options, "--set=lock_timeout_s=300", "--json"
+            )
+            holder.send_signal(signal.SIGCONT)
+            assert holder.wait(timeout=300) == 0, (tmp_path / "holder.log").read_text()[-3000:]
+            assert last_line(waiting.result())["input_orders"] == 0
+    finally:
+        holder.kill()
+
+    (landing / "b.jsonl").write_text(json.dumps(ORDER | ITEMS | {"order_id": "o2"}) + "\n")
+    killed = {**platform, VARIABLE: "fact_sales.after"}
+    assert run_process(killed, "orders", tmp_path, *options, "--set=lease.expires_s=5").returncode == -signal.SIGKILL
+    heir = last_line(run("--set=lock_timeout_s=60", "--json"))
+    assert len(heir["finished_runs"]) == 1
+    assert last_line(run("--full", "--json"))["outcomes"]["unchanged"] == 2
 
 
 @pytest.mark.torture
