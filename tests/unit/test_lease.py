@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from moto.s3.responses import S3Response
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, is_remote
 
 from etl_lib.process.errors import ConfigError, WarehouseBusyError
 from etl_lib.run.lease import Lease
@@ -29,6 +29,8 @@ Records = Callable[[], LeaseRecord[Any]]
 @pytest.fixture(params=[pytest.param("a table", marks=pytest.mark.slow), "an object on S3"])
 def records(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Records]:
     if request.param == "a table":
+        if is_remote():
+            pytest.skip("several sessions in one process are classic Spark's")
         spark: SparkSession = request.getfixturevalue("spark")
         location = str(tmp_path / "warehouse")
         Warehouse(spark, location).create([ETL_LEASE])
