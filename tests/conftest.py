@@ -28,7 +28,7 @@ pytest.register_assert_rewrite("tests.tables", "tests.feature_tables")  # so tha
 from etl_lib.process.session import open_session  # noqa: E402
 from etl_lib.process.tuning import FIRST_COMPILER_ONLY  # noqa: E402
 from tests.connect_server import spark_connect_server  # noqa: E402
-from tests.job import ON_CONNECT, FeatureJob, Job  # noqa: E402
+from tests.job import BY_NAME, ON_CONNECT, FeatureJob, Job  # noqa: E402
 
 os.environ["TZ"] = "UTC"
 os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -85,6 +85,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         elsewhere = pytest.mark.skip(reason="needs a Spark in the process of the tests")
         for item in items:
             if item.get_closest_marker("classic"):
+                item.add_marker(elsewhere)
+    if BY_NAME:
+        elsewhere = pytest.mark.skip(reason="is about a warehouse on a disk, with its lock")
+        for item in items:
+            if item.get_closest_marker("by_path"):
                 item.add_marker(elsewhere)
 
 

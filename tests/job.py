@@ -165,11 +165,16 @@ class FeatureJob(Workplace):
 def _schema_at(spark: SparkSession, folder: Path) -> str:
     """A schema whose tables are in `folder`, also those that were copied there."""
     schema = f"at_{sha256(str(folder).encode()).hexdigest()[:12]}"
-    spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
+    spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION {_literal(folder)}")
     for log in folder.glob("*/_delta_log"):
         table = log.parent
-        spark.sql(f"CREATE TABLE IF NOT EXISTS {schema}.{table.name} USING DELTA LOCATION '{table}'")
+        spark.sql(f"CREATE TABLE IF NOT EXISTS {schema}.{table.name} USING DELTA LOCATION {_literal(table)}")
     return f"catalog:spark_catalog.{schema}"
+
+
+def _literal(path: Path) -> str:
+    escaped = str(path).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"
 
 
 def _texts(records: Iterable[object]) -> Iterable[str]:

@@ -144,7 +144,7 @@ def twelve_orders(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture
 def loaded_job(twelve_orders: Job, job: Job) -> Job:
     """The orders job over a copy of the tables of `twelve_orders` and an empty landing folder."""
-    shutil.copytree(twelve_orders.tables.location, job.tables.location)
+    shutil.copytree(twelve_orders.root / twelve_orders.name, job.root / job.name)
     return job
 
 

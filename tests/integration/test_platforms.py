@@ -232,8 +232,8 @@ def test_clients_of_one_catalog_take_turns_by_the_lease_and_a_dead_one_is_overta
 
     (landing / "b.jsonl").write_text(json.dumps(ORDER | ITEMS | {"order_id": "o2"}) + "\n")
     killed = {**platform, VARIABLE: "fact_sales.after"}
-    assert run_process(killed, "orders", tmp_path, *options, "--set=lease.expires_s=5").returncode == -signal.SIGKILL
-    heir = last_line(run("--set=lock_timeout_s=60", "--json"))
+    assert run_process(killed, "orders", tmp_path, *options, "--set=lease.expires_s=30").returncode == -signal.SIGKILL
+    heir = last_line(run("--set=lock_timeout_s=120", "--json"))
     assert len(heir["finished_runs"]) == 1
     assert last_line(run("--full", "--json"))["outcomes"]["unchanged"] == 2
 

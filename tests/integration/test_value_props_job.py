@@ -369,6 +369,7 @@ def settled_job(feature_sample: FeatureSample, tmp_path: Path) -> FeatureJob:
     return feature_sample.copy(tmp_path)
 
 
+@pytest.mark.by_path
 def test_a_run_that_cannot_be_right_changes_no_feature(
     settled_job: FeatureJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
