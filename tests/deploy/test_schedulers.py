@@ -192,7 +192,9 @@ class Server:
         environment = {name: self.here(value) for name, value in cron_variables().items()}
         shell = [environment["SHELL"], "-c", self.here(command)]
         environment["HOME"] = str(self.root)
-        return subprocess.run(shell, env=environment, stdout=subprocess.PIPE, text=True, timeout=300, check=False).stdout
+        return subprocess.run(
+            shell, env=environment, stdout=subprocess.PIPE, text=True, timeout=300, check=False
+        ).stdout
 
 
 @pytest.fixture(scope="module")
