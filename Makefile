@@ -26,7 +26,7 @@ lint: setup ## ruff, shellcheck, hadolint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
 	.venv/bin/shellcheck $(SHELL_SCRIPTS)
-	.venv/bin/hadolint Dockerfile
+	.venv/bin/hadolint Dockerfile deploy/compose/Dockerfile
 
 types: setup ## mypy, strict
 	$(PYTHON) -m mypy

@@ -116,6 +116,9 @@ def test_the_exit_codes_decide_what_is_tried_again() -> None:
     run = unit(SYSTEMD / "orders-run.service")
     assert run["Restart"] == ["on-failure"]
     assert run["RestartPreventExitStatus"] == [" ".join(map(str, USELESS_TO_RETRY))]
+    hours, minutes = float(run["TimeoutStartSec"][0].removesuffix("h")), int(run["RestartSec"][0].removesuffix("min"))
+    tries = int(run["StartLimitBurst"][0])
+    assert tries * (hours + minutes / 60) < float(run["StartLimitIntervalSec"][0].removesuffix("h"))  # else without end
     assert f"--conflict-exit-code {BUSY} " in cron_lines()[0][1]
     job = cron_jobs()[0]["spec"]["jobTemplate"]["spec"]
     actions = {
@@ -123,7 +126,7 @@ def test_the_exit_codes_decide_what_is_tried_again() -> None:
     }
     assert actions["FailJob"] == {"operator": "In", "values": USELESS_TO_RETRY}
     assert actions["Ignore"] == {"operator": "In", "values": [BUSY]}
-    assert (job["backoffLimit"], int(run["StartLimitBurst"][0])) == (2, 3)
+    assert job["backoffLimit"] + 1 == tries
 
 
 OBJECTS = {each["kind"] + " " + each["metadata"].get("name", ""): each for each in [*kubernetes_objects(), backfill()]}
