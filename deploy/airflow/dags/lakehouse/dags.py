@@ -9,6 +9,7 @@ from typing import Any
 from airflow.providers.apprise.notifications.apprise import AppriseNotifier
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseOperator, Param, TriggerRule
+from apprise import NotifyType
 
 from lakehouse.outcomes import STOPPED, Stopped
 from lakehouse.tasks import APPLY, APPROVE, LONGEST, PLAN, SCHEDULED, Task
@@ -79,7 +80,7 @@ def _alert(connection: str) -> AppriseNotifier:
     return AppriseNotifier(
         title="{{ ti.dag_id }}: {{ ti.task_id }} failed",
         body="{{ exception }}\nRun {{ ti.run_id }}, try {{ ti.try_number }}",
-        notify_type="failure",
+        notify_type=NotifyType.FAILURE,
         apprise_conn_id=connection,
     )
 
