@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -143,4 +142,3 @@ def test_what_the_platforms_are_told_is_there(dags: dict[str, DAG]) -> None:
     for task_, config in ((task, "databricks"), (emr, "emr")):
         needed = set(airflow_files.VARIABLES.findall((ROOT / "conf" / f"{config}.yaml").read_text()))
         assert needed <= command(task_)[2].keys()
-    assert os.access(ROOT / "spark-submit.sh", os.X_OK)

@@ -47,6 +47,7 @@ def backfill_dag(dag_id: str, operator: MakeOperator, alerts: str | None) -> DAG
             "{{ ti.xcom_pull(task_ids='plan')['outcomes'] }}. Its report in the output folder shows the rows. "
             "A plan holds only while no table has moved.",
             ignore_downstream_trigger_rules=True,  # rejected: nothing was stopped by a gate either
+            retries=0,  # who has not answered is not asked again
             execution_timeout=None,
             response_timeout=timedelta(days=1),
         )
