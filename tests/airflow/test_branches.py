@@ -133,7 +133,7 @@ def test_a_person_decides_whether_the_plan_is_applied(
 
 @pytest.mark.parametrize("name", ["orders_emr_serverless", "orders_databricks"])
 def test_a_plan_of_a_platform_is_applied_by_its_run_id(dags: dict[str, DAG], platforms: Platforms, name: str) -> None:
-    platforms.written = json.dumps({"event": "a log", "status": "none"}) + f"\n{json.dumps(PLANNED)}\n"
+    platforms.written = "\n".join(map(json.dumps, (PLANNED, {"event": "a log, behind the summary", "status": "none"})))
     assert decided(dags[f"{name}_backfill"], "Approve") == DECIDED
     assert [" ".join(arguments[2:]) for arguments in map(arguments_of, platforms.runs)] == [PLAN, APPLY]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tomllib
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -87,6 +86,8 @@ def test_one_run_at_a_time_and_none_for_times_that_have_passed(dags: dict[str, D
     dag = dags[name]
     assert (dag.max_active_runs, dag.catchup, dag.schedule is None) == (1, False, name in BACKFILLS)
     assert all(task.retries == 2 for task in jobs(dag))
+    # Who clears a task that was skipped finds it skipped again.
+    assert all(task.inherits_from_skipmixin for task in jobs(dag))
 
 
 def test_each_scheduled_command_is_what_the_lane_for_all_platforms_checks(dags: dict[str, DAG]) -> None:
@@ -141,4 +142,3 @@ def test_what_the_platforms_are_told_is_there(dags: dict[str, DAG]) -> None:
     for task_, config in ((task, "databricks"), (emr, "emr")):
         needed = set(airflow_files.VARIABLES.findall((ROOT / "conf" / f"{config}.yaml").read_text()))
         assert needed <= command(task_)[2].keys()
-    assert os.access(ROOT / "spark-submit.sh", os.X_OK)

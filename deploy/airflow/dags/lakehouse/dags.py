@@ -9,6 +9,7 @@ from typing import Any
 from airflow.providers.apprise.notifications.apprise import AppriseNotifier
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, BaseOperator, Param, TriggerRule
+from apprise import NotifyType
 
 from lakehouse.outcomes import STOPPED, Stopped
 from lakehouse.tasks import APPLY, APPROVE, LONGEST, PLAN, SCHEDULED, Task
@@ -46,6 +47,7 @@ def backfill_dag(dag_id: str, operator: MakeOperator, alerts: str | None) -> DAG
             "{{ ti.xcom_pull(task_ids='plan')['outcomes'] }}. Its report in the output folder shows the rows. "
             "A plan holds only while no table has moved.",
             ignore_downstream_trigger_rules=True,  # rejected: nothing was stopped by a gate either
+            retries=0,  # who has not answered is not asked again
             execution_timeout=None,
             response_timeout=timedelta(days=1),
         )
@@ -79,7 +81,7 @@ def _alert(connection: str) -> AppriseNotifier:
     return AppriseNotifier(
         title="{{ ti.dag_id }}: {{ ti.task_id }} failed",
         body="{{ exception }}\nRun {{ ti.run_id }}, try {{ ti.try_number }}",
-        notify_type="failure",
+        notify_type=NotifyType.FAILURE,
         apprise_conn_id=connection,
     )
 

@@ -27,6 +27,8 @@ EXIT_CODE = re.compile(r"\bSystemExit: (\d+)")
 class DatabricksJob(DatabricksSubmitRunOperator, Concludes):
     """Runs a job, and reads its exit code from the error of the run when it has failed."""
 
+    inherits_from_skipmixin = True
+
     def execute(self, context: Context) -> None:
         """Submit it and wait for its end."""
         self.params = ParamsDict()  # the templates have taken them; left there, they would become named parameters

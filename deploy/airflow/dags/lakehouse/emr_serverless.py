@@ -28,6 +28,8 @@ POLL_S = 30
 class EmrServerlessJob(EmrServerlessStartJobOperator, Concludes):
     """Runs a job, and asks for its exit code when it has failed."""
 
+    inherits_from_skipmixin = True
+
     def execute(self, context: Context, event: dict[str, Any] | None = None) -> None:
         """Start it and wait for its end."""
         try:

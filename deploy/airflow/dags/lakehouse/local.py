@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.hooks.subprocess import SubprocessHook
 from airflow.sdk import BaseOperator
@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 class LocalJob(BaseOperator, Concludes):
     """Runs a job as a process. There is no shell between, so what a person types into a form stays an argument."""
 
+    inherits_from_skipmixin = True
+
     template_fields: Sequence[str] = ("command", "env", "cwd")
 
-    def __init__(self, *, command: Sequence[str], env: dict[str, str], cwd: str, **of_all: object) -> None:
+    def __init__(self, *, command: Sequence[str], env: dict[str, str], cwd: str, **of_all: Any) -> None:
         """`env` is added to the environment of the worker; `of_all` is what every operator takes."""
         super().__init__(**of_all)
         self.command = list(command)

@@ -27,9 +27,11 @@ MEANINGS = {
 
 
 class Concludes(BranchMixIn):
-    """An operator that runs a job and knows its exit code."""
+    """An operator that runs a job and knows its exit code.
 
-    inherits_from_skipmixin = True
+    Each one says `inherits_from_skipmixin` itself, because BaseOperator comes before this class: then a task that was
+    skipped, and is cleared, is skipped again.
+    """
 
     def conclude(self, context: Context, exit_code: int, output: str = "") -> None:
         """End the task as the job has ended.
