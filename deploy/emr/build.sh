@@ -7,7 +7,7 @@
 #
 #   deploy/emr/build.sh [LOCK ...]    a further lock with hashes, for each extra of the project that you use
 #
-# Build it on the architecture that the application has, with a Python that EMR has. Then:
+# Build it on Linux, on the architecture that the application has, with a Python that EMR has. Then:
 #   aws s3 sync dist/emr/ s3://BUCKET/code/
 set -euo pipefail
 
