@@ -8,7 +8,8 @@ from functools import partial
 from pathlib import Path
 
 # Plain `spark-submit jobs/report.py` from a checkout finds the package beside this folder.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+# Not by `__file__`, which Databricks does not set.
+sys.path.insert(0, str(Path(sys._getframe().f_code.co_filename).resolve().parents[1]))
 
 from etl_lib.commands.about_runs.report import report
 from etl_lib.commands.entry import exit_code, run_process

@@ -7,7 +7,8 @@ from datetime import datetime
 from itertools import count
 from typing import Any
 
-from pyspark.sql import SparkSession
+import pytest
+from pyspark.sql import SparkSession, is_remote
 
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
 from etl_lib.sources.jdbc import changed_rows
@@ -29,6 +30,8 @@ class Shop:
     """A database in memory, and how it is read."""
 
     def __init__(self, spark: SparkSession) -> None:
+        if is_remote():
+            pytest.skip("Derby lives in the Spark of the tests' own process")
         self.spark = spark
         self.name = f"jdbc:derby:memory:shop{next(NUMBERS)}"
         self.execute(*TABLES)

@@ -131,7 +131,11 @@ def _wrongly_accepted(run_id: str, stopped: Collection[str], accepted: Collectio
 
 
 def _refuse_if_overtaken(run: Run, manifest: RunManifest, batch: Batch) -> None:
-    """Where no lock keeps others away, end a run that another one has finished, or whose tables it has changed."""
+    """Where no lock keeps others away, end a run that another one has finished, or whose tables it has changed.
+
+    WarehouseBusyError for a run whose lease was lost: that is why another one came.
+    """
+    run.warehouse.before_commit()
     alone = "let the scheduler start one run at a time"
     if manifest.run_id not in {left.run_id for left in unfinished(run.warehouse)}:
         raise ConflictError(
@@ -151,8 +155,9 @@ def _refuse_if_overtaken(run: Run, manifest: RunManifest, batch: Batch) -> None:
 
 def _moved(before: Mapping[str, int], now: Mapping[str, int]) -> str:
     """The tables that are no longer at the version `before`, in words; empty when none has moved."""
-    moved = {name: version for name, version in before.items() if now[name] != version}
-    return ", ".join(f"{name} from version {version} to {now[name]}" for name, version in moved.items())
+    names = [table.name for table in PUBLISHED_TABLES if table.name in before]
+    moved = [name for name in names if now[name] != before[name]]
+    return ", ".join(f"{name} from version {before[name]} to {now[name]}" for name in moved)
 
 
 def apply_batch(run: Run, manifest: RunManifest, batch: Batch, metrics: Metrics, *, is_retry: bool = False) -> None:

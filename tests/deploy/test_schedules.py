@@ -9,14 +9,17 @@ import pytest
 
 from etl_lib.settings.arguments import FeatureArguments, OrderArguments, Scope
 from jobs import orders
-from tests.deploy import emr_files
+from tests.deploy import airflow_files, databricks_files, emr_files, schedulers_files
 from tests.deploy.scheduled import PARSERS, ScheduledRun
 from tests.job import Job
 
 pytestmark = pytest.mark.deploy
 
 PLATFORMS: dict[str, ModuleType] = {
+    "airflow": airflow_files,
+    "databricks": databricks_files,
     "emr": emr_files,
+    "schedulers": schedulers_files,
 }
 """The modules that read the files of one platform: `scheduled_runs()` and `single_runs()`."""
 
@@ -63,7 +66,7 @@ def test_a_late_record_is_loaded_by_the_next_scheduled_run(
         monkeypatch.setenv(name, run.environment.get(name) or "not-used-here")
     arguments = list(run.arguments)
     arguments[arguments.index("--config") + 1] = str(run.settings_file())
-    places = [*job.options(), "--set=sinks="]
+    places = [*job.options(), "--set=sinks=[]"]
     job.land("first.jsonl", ORDER)
     assert orders.main([*arguments, *places]) == 0
     job.land("late.jsonl", ORDER | {"order_id": "late", "created_at": "2024-04-30T23:59:00Z"})

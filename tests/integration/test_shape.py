@@ -20,6 +20,8 @@ from tests.integration.test_orders_job import data_versions, order, outcomes
 from tests.job import Job
 from tests.killing import DyingJob, copy_of
 
+pytestmark = pytest.mark.classic
+
 LATER = "2024-06-01T00:00:00Z"
 BY_DAY = (FACT_SALES, DIM_ORDER)
 SCANS = {"daily_sales": 1, "dim_order": 5, "dim_product": 2, "dim_user": 2, "etl_runs": 2, "fact_sales": 4}

@@ -8,7 +8,11 @@ import re
 import subprocess
 from datetime import UTC, datetime
 
+import pytest
+
 from tests.conftest import ROOT
+
+pytestmark = pytest.mark.classic
 
 START_THAT_FAILS = (
     *("org.apache.spark.deploy.SparkSubmit", "--master", "local"),

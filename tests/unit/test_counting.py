@@ -65,6 +65,7 @@ def observed_alone(records: DataFrame) -> Observation:
     return observation
 
 
+@pytest.mark.classic
 @pytest.mark.usefixtures("adaptive_execution")
 @pytest.mark.parametrize("run", [pytest.param(run_in_union, id="union"), pytest.param(run_in_join, id="join")])
 def test_what_is_taken_out_of_the_plan_has_no_metrics_and_is_counted_again(

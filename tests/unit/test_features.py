@@ -378,6 +378,7 @@ def plan_nodes(rows: DataFrame) -> list[str]:
 MOST_EXCHANGES = 6
 
 
+@pytest.mark.classic
 @pytest.mark.parametrize("kind", KINDS)
 def test_events_are_joined_by_their_keys_with_few_shuffles(spark: SparkSession, kind: FeatureWindow) -> None:
     with setting(spark, "spark.sql.autoBroadcastJoinThreshold", "-1"):

@@ -247,6 +247,7 @@ def test_a_look_tells_the_tables_as_done_runs_left_them_and_what_is_open(warehou
     assert found.releases == {RELEASE, "9"}
 
 
+@pytest.mark.classic
 def test_rows_are_those_that_a_run_left_or_are_counted(spark: SparkSession, tmp_path: Path) -> None:
     tables = Warehouse(spark, str(tmp_path))
     tables.create([DIM_ORDER, DIM_USER])  # the others need not be asked

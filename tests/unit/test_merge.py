@@ -57,6 +57,7 @@ def test_an_insert_gives_every_declared_column() -> None:
     assert insert_all(PAIR, "s.b > 0").startswith("WHEN NOT MATCHED AND s.b > 0 THEN INSERT")
 
 
+@pytest.mark.classic
 @pytest.mark.parametrize("has_vectors", [True, False])
 def test_what_a_merge_has_done_is_told_and_one_that_changes_nothing_is_no_commit(
     spark: SparkSession, tmp_path: Path, *, has_vectors: bool

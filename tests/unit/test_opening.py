@@ -51,6 +51,7 @@ def asked(warehouse: Watched) -> set[str]:
     return {*warehouse.collisions}
 
 
+@pytest.mark.classic
 def test_only_tables_that_are_not_as_a_run_left_them_are_asked(warehouse: Watched) -> None:
     assert asked(warehouse) == {"dim_user", "dim_product"}
     left = tables_left(warehouse, TABLES, {"dim_user": 0})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
+import pytest
 from pyspark.sql import SparkSession
 
 from etl_lib.tables.values_frame import values_frame
@@ -58,6 +59,7 @@ def test_no_rows_have_the_columns_too(spark: SparkSession) -> None:
     assert rows.schema == spark.createDataFrame([], COLUMNS).schema
 
 
+@pytest.mark.classic
 def test_rows_are_values_in_the_plan(spark: SparkSession) -> None:
     rows = values_frame(spark, [("a", 1)], "text STRING, number BIGINT")
     plan = spark._jvm.PythonSQLUtils.explainString(rows._jdf.queryExecution(), "simple")  # type: ignore[union-attr]

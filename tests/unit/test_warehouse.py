@@ -73,6 +73,7 @@ def test_rows_are_counted_by_table(warehouse: Warehouse) -> None:
     assert warehouse.rows([]) == {}
 
 
+@pytest.mark.classic
 def test_how_many_rows_a_write_has_added_is_what_the_log_says_or_unknown(warehouse: Warehouse) -> None:
     table = replace(DIM_PRODUCT, columns="sku STRING NOT NULL, day INT", partition=("day",), changes_in_place=False)
     warehouse.create([table])
@@ -109,6 +110,7 @@ def test_how_many_rows_a_write_has_added_is_what_the_log_says_or_unknown(warehou
     assert Warehouse(warehouse.spark, "s3a://lake/tables").rows_added(table, 4, 5) is None
 
 
+@pytest.mark.classic
 def test_a_version_is_that_of_the_last_commit_on_this_disk_or_as_spark_tells_it(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
