@@ -7,7 +7,7 @@
 #
 #   deploy/emr/build.sh [LOCK ...]    a further lock with hashes, for each extra of the project that you use
 #
-# Build it on the architecture that the application has, with a Python that EMR has. Then:
+# Build it on Linux, on the architecture that the application has, with a Python that EMR has. Then:
 #   aws s3 sync dist/emr/ s3://BUCKET/code/
 set -euo pipefail
 
@@ -59,8 +59,18 @@ make_environment() { # further locks
   "$python" -m pip install --quiet --no-deps --no-index "$dist"/orders_lakehouse-*.whl
   "$python" -m pip uninstall --quiet --yes pip setuptools 2>/dev/null # nobody installs into an archive
   cp -R "$root/conf" "$work/environment/conf"
-  "$work/tools/bin/venv-pack" --quiet --force --prefix "$work/environment" \
-    --python-prefix "$ORDERS_EMR_PYTHON_PREFIX" --output "$dist/environment.tar.gz"
+  point_to_python
+  "$work/tools/bin/venv-pack" --quiet --prefix "$work/environment" --output "$dist/environment.tar.gz"
+}
+
+# Not by venv-pack's --python-prefix: of a link to python3.11 it makes one to python3.113.11.
+point_to_python() {
+  local environment="$work/environment" name
+  name="$(cd "$environment/lib" && echo python3.*)"
+  ln -sfn "$ORDERS_EMR_PYTHON_PREFIX/bin/$name" "$environment/bin/$name"
+  ln -sfn "$name" "$environment/bin/python3"
+  ln -sfn "$name" "$environment/bin/python"
+  printf 'home = %s/bin\ninclude-system-site-packages = false\n' "$ORDERS_EMR_PYTHON_PREFIX" >"$environment/pyvenv.cfg"
 }
 
 main() {

@@ -167,14 +167,18 @@ def allowed(role: str, action: str, resource: str, **context: str) -> bool:
         action in _listed(statement["Action"])
         and any(fnmatchcase(resource, pattern) for pattern in _listed(statement["Resource"]))
         and all(
-            context.get(key.split(":")[1]) is None
-            if operator.endswith("IfExists") and key.split(":")[1] not in context
-            else any(fnmatchcase(context.get(key.split(":")[1], "\0"), pattern) for pattern in _listed(patterns))
+            _holds(operator, context.get(key.split(":")[1]), _listed(patterns))
             for operator, tests in statement.get("Condition", {}).items()
             for key, patterns in tests.items()
         )
         for statement in FULL.statements(role).values()
     )
+
+
+def _holds(operator: str, value: str | None, patterns: list[str]) -> bool:
+    if value is None:
+        return operator.endswith("IfExists")
+    return any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
 def _listed(value: Any) -> list[str]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import TEST_SPARK
 from tests.deploy.emr_files import EMR, driver_environment, request, spark_settings
 from tests.deploy.scheduled import ROOT
 
@@ -67,44 +68,26 @@ def bare_cluster(folder: Path) -> Iterator[str]:
 
 @dataclass(frozen=True)
 class Lake:
-    """What is in the bucket on EMR: what was built, the landing folder, and what the jobs write; and a cluster."""
+    """What is in the bucket on EMR: what was built, the landing folder, and what the jobs write."""
 
     root: Path
     built: Path
-    master: str
-
-    def submit(
-        self, job: str, arguments: list[str], settings: Mapping[str, str], environment: Mapping[str, str]
-    ) -> Any:
-        """Run a job by Spark's own spark-submit in an empty folder; gives its metrics."""
-        options = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
-        subprocess.run(
-            [
-                *(SPARK / "bin" / "spark-submit", "--master", self.master, "--executor-memory", "1g", *options),
-                *(self.built / "jobs" / f"{job}.py", *arguments),
-            ],
-            check=True,
-            cwd=self.root / "driver",
-            env=bare_environment() | environment,
-        )
-        return json.loads((self.root / "output" / "metrics.json").read_text(encoding="utf-8"))
 
     def here(self, text: str) -> str:
         """A place in the bucket as one on this disk."""
         return text.replace("s3://lake/code/0.1.0", str(self.built)).replace("s3://lake", str(self.root))
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """What EMR gives the driver."""
+        return bare_environment() | {name: self.here(value) for name, value in driver_environment(SETTINGS).items()}
+
 
 @pytest.fixture(scope="module")
-def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     root = tmp_path_factory.mktemp("lake")
     shutil.copytree(SAMPLE / "orders", root / "landing" / "orders")
-    for name in (
-        "users.csv",
-        "products.csv",
-        "value_props/prints.jsonl",
-        "value_props/taps.jsonl",
-        "value_props/pays.csv",
-    ):
+    for name in ("users.csv", "products.csv"):
         landed = root / "landing" / Path(name).stem
         landed.mkdir()
         shutil.copy(SAMPLE / name, landed)
@@ -116,39 +99,43 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
     (root / "driver").mkdir()
     with tarfile.open(built / "environment.tar.gz") as archive:
         archive.extractall(root / "driver" / "environment", filter="tar")
-    (root / "nodes").mkdir()
-    with bare_cluster(root / "nodes") as master:
-        yield Lake(root, built, master)
+    return Lake(root, built)
 
 
-def test_the_archive_is_all_that_the_driver_and_the_executors_need(lake: Lake) -> None:
-    environment = {name: lake.here(value) for name, value in driver_environment(SETTINGS).items()}
+@pytest.fixture(scope="module")
+def metrics(lake: Lake) -> Any:
+    """Of the orders job over the sample, by Spark's own spark-submit in an empty folder."""
     taken = ("spark.archives", "spark.executorEnv.PYSPARK_PYTHON", "spark.sql.catalogImplementation")
-    settings = {name: lake.here(SETTINGS[name]) for name in taken}
-    metrics = lake.submit("orders", SUBMIT["entryPointArguments"], settings, environment)
-    outcomes = {name: found["outcomes"] for name, found in metrics["datasets"].items()}
+    little = {name: value for name, value in TEST_SPARK.items() if name != "spark.master"}
+    settings = {**little, "spark.executor.memory": "1g", **{name: lake.here(SETTINGS[name]) for name in taken}}
+    options = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    job = [lake.here(SUBMIT["entryPoint"]), *SUBMIT["entryPointArguments"]]
+    (lake.root / "nodes").mkdir()
+    with bare_cluster(lake.root / "nodes") as master:
+        command = [SPARK / "bin" / "spark-submit", "--master", master, *options, *job]
+        subprocess.run(command, check=True, cwd=lake.root / "driver", env=lake.environment)
+    return json.loads((lake.root / "output" / "metrics.json").read_text(encoding="utf-8"))
+
+
+def test_the_archive_is_all_that_the_driver_and_the_executors_need(lake: Lake, metrics: Any) -> None:
+    outcomes = {outcome: n for outcome, n in metrics["datasets"]["orders"]["outcomes"].items() if n}
     assert metrics["status"] == "done"
-    assert outcomes["orders"] == {"inserted": 34, "superseded": 9, "rejected": 16}
+    assert outcomes == {"inserted": 34, "superseded": 9, "rejected": 16}
     executors = list((lake.root / "nodes" / "work").glob("app-*/*"))
     assert executors
     for executor in executors:
         (packages,) = executor.glob("environment/lib/python3.*/site-packages")
         assert (packages / "etl_lib").is_dir()
         assert not (packages / "pyspark").exists()  # that is the cluster's
-        python = (executor / "environment" / "bin" / "python").resolve()
-        assert python.is_relative_to(sys.base_prefix)
+        assert (executor / "environment" / "bin" / "python").resolve().is_relative_to(sys.base_prefix)
 
 
-def test_the_wheel_is_the_job_for_a_python_that_has_its_packages(lake: Lake) -> None:
+def test_the_wheel_alone_has_the_code_and_what_the_code_reads(lake: Lake, metrics: Any) -> None:
+    """As `--py-files` gives it to a Python that has the packages: drawing a report takes templates out of it."""
     (wheel,) = lake.built.glob("*.whl")
-    python = str(ROOT / ".venv" / "bin" / "python")
-    shutil.copytree(ROOT / "conf", lake.root / "driver" / "conf")
-    environment = {name: lake.here(value) for name, value in driver_environment(SETTINGS).items()}
-    metrics = lake.submit(
-        "value_props",
-        ["--config", "conf/emr.yaml", "--set", "target_week=last_complete"],
-        {"spark.submit.pyFiles": str(wheel), "spark.executorEnv.PYSPARK_PYTHON": python},
-        environment | {"PYSPARK_PYTHON": python, "PYSPARK_DRIVER_PYTHON": python},
-    )
-    assert metrics["status"] == "done"
-    assert (lake.root / "output" / "runs" / metrics["run_id"] / "report.html").exists()  # its template is in the wheel
+    page = lake.root / "output" / "runs" / metrics["run_id"] / "report.html"
+    page.unlink()
+    python, config = ROOT / ".venv" / "bin" / "python", ROOT / "conf" / "emr.yaml"
+    command = [python, lake.built / "jobs" / "report.py", metrics["run_id"], "--config", config]
+    subprocess.run(command, check=True, cwd=lake.root / "nodes", env=lake.environment | {"PYTHONPATH": str(wheel)})
+    assert page.exists()
