@@ -5,6 +5,7 @@
 #   deploy/setup.sh dev          and what tests and checks need    (requirements/dev.txt)
 #   deploy/setup.sh jars s3      and the jars for S3 (640 MB), in .venv/jars-s3; likewise jars postgres
 #   deploy/setup.sh pair 4.0     and the oldest tested Spark (4.0) with its Delta, in .venv/pair-4.0; likewise the newest, pair 4.2
+#   deploy/setup.sh airflow      and Airflow for the DAGs in deploy/airflow, in .venv/airflow (requirements/airflow.txt)
 #
 # All or nothing: the stamp in .venv is written last and names the locks it was made from. A start that finds it does nothing;
 # one that finds none (killed half-way), or another (a lock has changed), begins anew.
@@ -127,20 +128,20 @@ $advice"
   fi
 }
 
-make_venv() { # python
-  say "making .venv with $("$1" --version)"
-  "$1" -m venv --clear "$venv" || fail 1 "could not make $venv"
+make_venv() { # python, folder
+  say "making ${2#"$root/"} with $("$1" --version)"
+  "$1" -m venv --clear "$2" || fail 1 "could not make $2"
 }
 
-install() { # set, further options of pip
+install() { # set, environment, further options of pip
   local advice="  Without a network: set a mirror with 'pip config set global.index-url URL', or PIP_NO_INDEX=1 and PIP_FIND_LINKS to a folder of packages."
   # -I: a PYTHONPATH of the caller must not count as installed.
   # --no-deps: the lock has all of them. An old pip would look for those of an extra anew, and refuse what is newer than the lock.
-  local -a pip=("$venv/bin/python" -I -m pip install --require-hashes --no-deps)
+  local -a pip=("$2/bin/python" -I -m pip install --require-hashes --no-deps)
   say "installing the packages of requirements/$1.txt"
   # pyspark comes as source; what builds it is locked too, hence no build isolation.
   logged "$advice" "${pip[@]}" -r "$root/requirements/build.txt"
-  logged "$advice" "${pip[@]}" --no-build-isolation --use-pep517 "${@:2}" -r "$root/requirements/$1.txt"
+  logged "$advice" "${pip[@]}" --no-build-isolation --use-pep517 "${@:3}" -r "$root/requirements/$1.txt"
 }
 
 resolve_jars() { # package, packages to leave out, scratch folder: Spark's own Ivy puts them into its folder jars/
@@ -182,8 +183,8 @@ set_up() { # set
   python="$(find_python)"
   lock "$python"
   if ! is_current local; then
-    make_venv "$python"
-    install local
+    make_venv "$python" "$venv"
+    install local "$venv"
     (cd "$venv" && ln -sfn lib/python3*/site-packages/pyspark spark) # one name, whatever the Python
     install_jars delta "$venv/spark/jars"
     fingerprint local >"$venv/.setup-local"
@@ -196,10 +197,14 @@ set_up() { # set
         ;;
       pair-*) # just pyspark: all else is that of .venv
         rm -rf "${venv:?}/$1"
-        install "$1" --target "$venv/$1"
+        install "$1" "$venv" --target "$venv/$1"
         install_jars "$1" "$venv/$1/pyspark/jars"
         ;;
-      *) install "$1" ;;
+      airflow) # its packages are not those of the jobs
+        make_venv "$python" "$venv/airflow"
+        install airflow "$venv/airflow"
+        ;;
+      *) install "$1" "$venv" ;;
     esac
     fingerprint "$1" >"$venv/.setup-$1"
   fi
