@@ -103,8 +103,10 @@ def test_what_is_mounted_is_there_or_is_a_declared_volume() -> None:
 
 def test_the_command_names_files_of_the_image_and_the_image_has_the_jars_that_the_set_up_pins() -> None:
     job, _, config = SERVICES["job"]["command"]
+    copied = re.findall(rf"^COPY (\S+) {IN_IMAGE}", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     for path in (job, config.removeprefix(IN_IMAGE)):
         assert (ROOT / path).is_file(), path
+    assert any(job.startswith(f"{source}/") for source in copied)
 
     set_up = (ROOT / "deploy" / "setup.sh").read_text()
     packages = dict(re.findall(r"^\s+(s3|postgres)\)\s+package=(\S+)", set_up, re.MULTILINE))
