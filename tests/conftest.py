@@ -7,7 +7,8 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pytest
@@ -19,9 +20,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 # Lanes that install packages of their own: without them there is nothing to collect.
-collect_ignore = [
-    folder for folder, package in {"deploy": "cronsim", "airflow": "airflow"}.items() if not find_spec(package)
-]
+collect_ignore = ["deploy", "airflow"]
+for package, lane in (("cronsim", "deploy"), ("apache-airflow", "airflow")):
+    with suppress(PackageNotFoundError):
+        version(package)
+        collect_ignore.remove(lane)
 
 pytest.register_assert_rewrite("tests.tables", "tests.feature_tables")  # so that a failure shows the rows
 
