@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 # Lanes that install packages of their own: without them there is nothing to collect.
-collect_ignore = ["deploy", "airflow"]
-for package, lane in (("cronsim", "deploy"), ("apache-airflow", "airflow")):
+collect_ignore = ["deploy", "airflow", "image"]
+for package, lane in (("cronsim", "deploy"), ("apache-airflow", "airflow"), ("cyclonedx-python-lib", "image")):
     with suppress(PackageNotFoundError):
         version(package)
         collect_ignore.remove(lane)
