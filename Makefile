@@ -5,7 +5,7 @@ SHELL := bash
 
 # Paths are relative, and tools run as modules: the project's path may hold spaces, and a moved .venv works.
 PYTHON := .venv/bin/python
-SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh deploy/java/bin/java .ci/run
+SHELL_SCRIPTS := spark-submit.sh deploy/setup.sh deploy/docker-entrypoint.sh deploy/emr/build.sh deploy/java/bin/java .ci/run
 
 # What `make test` leaves to targets of their own.
 OTHER_LANES := slow or torture or browser or servers or gx or deploy or airflow or image
@@ -51,18 +51,27 @@ gx: setup ## the rules as Great Expectations tells them; installs it into .venv
 	@deploy/setup.sh gx
 	$(PYTHON) -m pytest -m gx tests/gx
 
-deploy-check: setup ## the files in deploy/ held against what reads them: libraries, schemas, the jobs' own parsers; no server
+deploy-check: setup ## the files in deploy/ held against what reads them: libraries, schemas, the jobs' own parsers; needs Debian's systemd and prometheus
 	@deploy/setup.sh deploy
 	$(PYTHON) -m pytest -m deploy tests/deploy
 
 image: setup ## build the container's image and run the sample in it; needs root, and Debian's buildah and mmdebstrap
-	@deploy/setup.sh deploy
+	@deploy/setup.sh sbom
 	$(PYTHON) -m pytest -m image tests/image
+
+airflow: setup ## the DAGs in deploy/airflow: read, rendered, and the local one really run; installs Airflow into .venv/airflow
+	@deploy/setup.sh airflow
+	.venv/airflow/bin/python -m pytest --confcutdir=tests/airflow -p no:warnings -m airflow tests/airflow
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
 	@deploy/setup.sh pair 4.0
 	@deploy/setup.sh pair 4.2
 	$(PYTHON) -m pytest -m slow -k finished_on_every_platform
+
+matrix: setup ## what `make test` runs on every pair, on Spark Connect, on every Python (LANES='connect pair-4.0' for some); hours
+	@deploy/setup.sh pair 4.0
+	@deploy/setup.sh pair 4.2
+	$(PYTHON) -m tests.matrix --marked 'not ($(OTHER_LANES))' $(LANES)
 
 coverage: setup ## what test and test-slow covered together, when both have run
 	$(PYTHON) -m coverage combine --keep --quiet .coverage.test .coverage.slow
@@ -97,7 +106,8 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	$(UV_COMPILE) $(UPGRADE) --extra bench pyproject.toml -c requirements/dev.txt -o requirements/bench.txt
 	$(UV_COMPILE) $(UPGRADE) --extra gx pyproject.toml -c requirements/dev.txt -o requirements/gx.txt
 	$(UV_COMPILE) $(UPGRADE) --extra deploy pyproject.toml -c requirements/dev.txt -o requirements/deploy.txt
-	echo 'cyclonedx-bom>=7.5' | $(UV_COMPILE) $(UPGRADE) - -o requirements/sbom.txt
+	$(UV_COMPILE) $(UPGRADE) --extra airflow pyproject.toml -o requirements/airflow.txt
+	echo 'cyclonedx-bom>=7.5' | $(UV_COMPILE) $(UPGRADE) - -c requirements/dev.txt -o requirements/sbom.txt
 	echo 'pyspark==4.0.2' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.0.txt
 	echo 'pyspark==4.2.0' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.2.txt
 

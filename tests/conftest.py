@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,17 @@ from structlog.stdlib import ProcessorFormatter
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+# Lanes that install packages of their own: without them there is nothing to collect.
+collect_ignore = [
+    folder for folder, package in {"deploy": "cronsim", "airflow": "airflow"}.items() if not find_spec(package)
+]
+
 pytest.register_assert_rewrite("tests.tables", "tests.feature_tables")  # so that a failure shows the rows
 
 from etl_lib.process.session import open_session  # noqa: E402
 from etl_lib.process.tuning import FIRST_COMPILER_ONLY  # noqa: E402
-from tests.job import FeatureJob, Job  # noqa: E402
+from tests.connect_server import spark_connect_server  # noqa: E402
+from tests.job import ON_CONNECT, FeatureJob, Job  # noqa: E402
 
 os.environ["TZ"] = "UTC"
 os.environ["PYSPARK_PYTHON"] = sys.executable
@@ -61,10 +68,24 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     settings = {**TEST_SPARK, **LONG_LIVED, "spark.sql.warehouse.dir": warehouse}
     # The driver for PostgreSQL; `make test-slow` brings it.
     settings["spark.driver.extraClassPath"] = str(ROOT / ".venv" / "jars-postgres" / "*")
+    if ON_CONNECT:
+        with spark_connect_server(tmp_path_factory.mktemp("connect"), settings) as address:
+            os.environ["SPARK_REMOTE"] = address
+            yield open_session({})
+        return
     session = open_session(settings)
     session.sparkContext.setLogLevel("ERROR")
     yield session
     session.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what only a Spark in the tests' own process can show, where there is none."""
+    if ON_CONNECT:
+        elsewhere = pytest.mark.skip(reason="needs a Spark in the process of the tests")
+        for item in items:
+            if item.get_closest_marker("classic"):
+                item.add_marker(elsewhere)
 
 
 @pytest.fixture(autouse=True)

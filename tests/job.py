@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,11 @@ from etl_lib.reading.datasets import EVENT_DATASETS as DATASETS
 from etl_lib.tables.schemas import DIM_ORDER, ETL_PULLS, FEATURE_TABLES, ORDER_TABLES, Table, View
 from etl_lib.tables.warehouse import Warehouse
 from jobs import maintain, orders, pull, quarantine, value_props
+
+ON_CONNECT = os.environ.get("ORDERS_TEST_ON", "").startswith("connect")
+"""Whether the session of the tests is a client of Spark Connect."""
+BY_NAME = os.environ.get("ORDERS_TEST_ON") == "connect-by-name"
+"""Whether the jobs find their tables by catalog name: the folder of a workplace is then the location of a schema."""
 
 
 @dataclass
@@ -35,11 +42,17 @@ class Workplace:
 
     @property
     def tables(self) -> Warehouse:
-        return Warehouse(self.spark, str(self.root / self.name))
+        return Warehouse(self.spark, self.location)
+
+    @property
+    def location(self) -> str:
+        """The setting `warehouse`."""
+        folder = self.root / self.name
+        return _schema_at(self.spark, folder) if BY_NAME else str(folder)
 
     def places(self) -> list[str]:
         """Where the tables and the output are, as options."""
-        return ["--set", f"warehouse={self.root / self.name}", "--set", f"output={self.output}"]
+        return ["--set", f"warehouse={self.location}", "--set", f"output={self.output}"]
 
     def maintain(self, task: str, *options: str) -> int:
         return maintain.main([task, *self.places(), *options])
@@ -147,6 +160,16 @@ class FeatureJob(Workplace):
     @property
     def final_csv(self) -> bytes:
         return (self.output / "value_props" / "final.csv").read_bytes()
+
+
+def _schema_at(spark: SparkSession, folder: Path) -> str:
+    """A schema whose tables are in `folder`, also those that were copied there."""
+    schema = f"at_{sha256(str(folder).encode()).hexdigest()[:12]}"
+    spark.sql(f"CREATE SCHEMA IF NOT EXISTS {schema} LOCATION '{folder}'")
+    for log in folder.glob("*/_delta_log"):
+        table = log.parent
+        spark.sql(f"CREATE TABLE IF NOT EXISTS {schema}.{table.name} USING DELTA LOCATION '{table}'")
+    return f"catalog:spark_catalog.{schema}"
 
 
 def _texts(records: Iterable[object]) -> Iterable[str]:

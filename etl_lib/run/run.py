@@ -26,6 +26,7 @@ from etl_lib.process.lock import local_folder, warehouse_lock
 from etl_lib.process.session import open_session, temporary_settings
 from etl_lib.process.tuning import INTERPRETED
 from etl_lib.run.job import Job
+from etl_lib.run.lease import hold_lease
 from etl_lib.run.metrics import Metrics, metrics_of
 from etl_lib.run.steps import Watcher, step, step_log
 from etl_lib.settings.arguments import Arguments
@@ -110,15 +111,16 @@ def open_run(
                 surroundings.begin(metrics)
                 with step("session"):
                     spark = open_session(settings.spark)
-                warehouse = Warehouse(spark, settings.warehouse)
-                with step("tables"), temporary_settings(spark, INTERPRETED):
-                    ledger = open_tables(warehouse, job.tables)
-                try:
-                    yield Run(
-                        settings, arguments, rules, spark, warehouse, manifest, ledger, surroundings.tell, metrics
-                    )
-                finally:
-                    metrics.commit_retries = warehouse.collisions.total()
+                with hold_lease(spark, settings, manifest) as may_write:
+                    warehouse = Warehouse(spark, settings.warehouse, before_commit=may_write)
+                    with step("tables"), temporary_settings(spark, INTERPRETED):
+                        ledger = open_tables(warehouse, job.tables)
+                    try:
+                        yield Run(
+                            settings, arguments, rules, spark, warehouse, manifest, ledger, surroundings.tell, metrics
+                        )
+                    finally:
+                        metrics.commit_retries = warehouse.collisions.total()
         except LakehouseError as error:
             metrics.fail(error, str(error))
             raise

@@ -154,6 +154,15 @@ class Maintenance(Section):
     """`purge` leaves what runs of the last so many days have staged and settled."""
 
 
+class Lease(Section):
+    """One run at a time where the system has no lock: on an object store, in a catalog, through Spark Connect."""
+
+    enabled: bool = False
+    """Whether a run takes the lease of its warehouse (the table `etl_lease`) before it looks at the tables."""
+    expires_s: Annotated[float, Field(ge=3)] = 300
+    """How long after its last renewal the lease of a run that died can be taken; renewed six times within it."""
+
+
 class Settings(Section):
     """Everything a run depends on, apart from its command line."""
 
@@ -186,6 +195,7 @@ class Settings(Section):
     telling: Telling = Telling()
     lock_timeout_s: Annotated[float, Field(ge=0)] = 0
     """How long to wait for a warehouse that another run holds, in seconds."""
+    lease: Lease = Lease()
     samples: Annotated[int, Field(ge=1)] = 20
     """How many keys to show of what a rule or a conflict hit."""
     spark: dict[str, str] = Field(default_factory=dict)

@@ -200,6 +200,16 @@ ETL_PUBLISHES = Table(
         ended_at TIMESTAMP NOT NULL""",
 )
 
+ETL_LEASE = Table(
+    name="etl_lease",
+    grain="the lease of the warehouse: which run has it to itself, and until when",
+    key=("name",),
+    columns="""
+        name STRING NOT NULL, turn BIGINT NOT NULL, holder STRING NOT NULL, run_id STRING NOT NULL,
+        job STRING NOT NULL, host STRING NOT NULL, process BIGINT NOT NULL, since TIMESTAMP NOT NULL,
+        expires_at TIMESTAMP NOT NULL""",
+)
+
 LINES = f"ARRAY<STRUCT<sku: STRING, qty: INT, unit_price: {MONEY}>>"
 ORDER_RECORD = f"""STRUCT<
     order_id: STRING, order_date: DATE, created_at: TIMESTAMP, user_id: STRING, amount: {MONEY}, currency: STRING,
@@ -253,7 +263,7 @@ ORDER_TABLES = (*PUBLISHED_TABLES, ETL_RUNS, ETL_STAGE)
 """The tables of the orders job."""
 FEATURE_TABLES = (VALUE_PROP_FEATURES, QUARANTINE, ETL_RUNS, ETL_EVENTS)
 """The tables of the value-props job."""
-ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS, ETL_PUBLISHES)
+ALL_TABLES = (*ORDER_TABLES, VALUE_PROP_FEATURES, ETL_EVENTS, ETL_PULLS, ETL_PUBLISHES, ETL_LEASE)
 VIEWS = (ETL_FILES, DQ_RESULTS)
 """What a reader finds beside the tables: in a catalog by name, and in jobs/query.py."""
 

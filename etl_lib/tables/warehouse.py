@@ -55,6 +55,8 @@ class Warehouse:
     """How often a commit had to be tried again, by table."""
     written: set[str] = field(default_factory=set, compare=False)
     """The names of the tables that this process has written to."""
+    before_commit: Callable[[], None] = field(default=lambda: None, compare=False)
+    """Raises when this process may not write any more."""
 
     def __post_init__(self) -> None:
         """Refuse a location that SQL cannot name: neither a path without `${` nor `catalog:` with a plain name."""
@@ -179,8 +181,13 @@ class Warehouse:
             before_sleep=warn,
         )
         self.written.add(table.name)
+
+        def write_if_allowed() -> Answer:
+            self.before_commit()
+            return write()
+
         try:
-            return attempts(write)
+            return attempts(write_if_allowed)
         except RetryError as error:
             self.collisions[table.name] += 1
             raise ConflictError(

@@ -9,14 +9,17 @@ import pytest
 
 from etl_lib.settings.arguments import FeatureArguments, OrderArguments, Scope
 from jobs import orders
-from tests.deploy import databricks_files
+from tests.deploy import airflow_files, databricks_files, emr_files, schedulers_files
 from tests.deploy.scheduled import PARSERS, ScheduledRun
 from tests.job import Job
 
 pytestmark = pytest.mark.deploy
 
 PLATFORMS: dict[str, ModuleType] = {
+    "airflow": airflow_files,
     "databricks": databricks_files,
+    "emr": emr_files,
+    "schedulers": schedulers_files,
 }
 """The modules that read the files of one platform: `scheduled_runs()` and `single_runs()`."""
 

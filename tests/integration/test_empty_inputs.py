@@ -40,6 +40,7 @@ def records(job: Workplace) -> dict[str, int]:
     return {name: counts["records"] for name, counts in job.metrics()["datasets"].items()}
 
 
+@pytest.mark.slow
 def test_orders_load_beside_empty_users_and_products_which_complete_them_later_beside_empty_orders(job: Job) -> None:
     """The sales of their days follow."""
     users, products = job.landing / "users.csv", job.landing / "products"
@@ -103,6 +104,7 @@ def sales_of(job: Job) -> set[tuple[int, str, str]]:
     return {(row["order_date"].day, row["country"], row["category"]) for row in job.read(DAILY_SALES).collect()}
 
 
+@pytest.mark.slow
 def test_features_are_computed_from_prints_alone(feature_job: FeatureJob) -> None:
     job = feature_job
     job.land("prints", event("2020-11-02"), event("2020-11-03", "v"), "{broken", "")

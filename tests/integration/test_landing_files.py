@@ -71,6 +71,7 @@ def before_writing(monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]
     monkeypatch.setattr(staging, "write_stage", write_stage)
 
 
+@pytest.mark.slow
 def test_a_file_is_loaded_by_path_size_and_time_whatever_its_age(
     loaded_job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -89,6 +89,7 @@ def break_by_hand(job: Job) -> None:
     put(job, ETL_RUNS, runs.withColumns(wrong_runs))
 
 
+@pytest.mark.slow
 def test_invariants_hold_after_corrections_and_each_one_that_is_broken_by_hand_is_named(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:

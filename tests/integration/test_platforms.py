@@ -7,11 +7,11 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -21,9 +21,9 @@ from pyspark.sql import SparkSession
 from etl_lib.process.faults import VARIABLE
 from etl_lib.tables.schemas import ORDER_TABLES
 from tests.conftest import TEST_SPARK
+from tests.connect_server import spark_connect_server
 from tests.job import FeatureJob, Job
 from tests.killing import DyingJob, contents, copy_of
-from tests.postgres_server import HOST, free_port
 from tests.terminal import terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -92,40 +92,8 @@ def server_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def connect_server(server_folder: Path) -> Iterator[str]:
     """The address of a Spark Connect server, a process of its own."""
-    folder = server_folder
-    port = free_port()
-    settings = {"spark.connect.grpc.binding.address": HOST, "spark.connect.grpc.binding.port": port}
-    options = [option for name, value in settings.items() for option in ("--conf", f"{name}={value}")]
-    server = "org.apache.spark.sql.connect.service.SparkConnectServer"
-    spark = ROOT / ".venv" / "spark"
-    environment = os.environ | {"SPARK_HOME": str(spark), "SPARK_CONF_DIR": str(ROOT / "deploy" / "spark")}
-    with (
-        (folder / "server.log").open("wb") as log,
-        subprocess.Popen(
-            [spark / "bin" / "spark-submit", *options, "--class", server],
-            env=environment,
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        ) as process,
-    ):
-        try:
-            wait_for(port, process, folder / "server.log")
-            yield f"sc://{HOST}:{port}"
-        finally:
-            process.terminate()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until the server answers; an error with its log when it ends before, or takes five minutes."""
-    for _ in range(600):
-        with socket.socket() as client:
-            if client.connect_ex((HOST, port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.5)
-    raise AssertionError(f"no Spark Connect server: {log.read_text()[-3000:]}")
+    with spark_connect_server(server_folder) as address:
+        yield address
 
 
 ENGINES = {
@@ -226,6 +194,48 @@ def test_a_client_of_spark_connect_may_see_another_disk_than_its_server(
     assert (
         run_on_connect(connect_server, "quarantine", settings, tmp_path, "show", entry["record_id"])["raw"] == "{broken"
     )
+
+
+@pytest.mark.slow
+def test_clients_of_one_catalog_take_turns_by_the_lease_and_a_dead_one_is_overtaken(
+    tmp_path: Path, server_folder: Path, connect_server: str
+) -> None:
+    """By name there is no lock: the table `etl_lease` keeps the processes apart."""
+    landing = tmp_path / "orders"
+    landing.mkdir()
+    (landing / "a.jsonl").write_text(json.dumps(ORDER | ITEMS) + "\n")
+    texts = {"input.orders": landing, "input.users": "", "input.products": "", "output": tmp_path / "output"}
+    texts |= {"warehouse": "catalog:spark_catalog.default", "lease.enabled": "true"}
+    options = [f"--set={name}={value}" for name, value in texts.items()]
+    platform = {"SPARK_REMOTE": connect_server}
+    run = partial(run_process, platform, "orders", tmp_path, *options)
+    command = [sys.executable, str(ROOT / "jobs" / "orders.py"), *options]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | platform
+    with (tmp_path / "holder.log").open("wb") as log:
+        holder = subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        taken = server_folder / "spark-warehouse" / "etl_lease" / "_delta_log" / f"{1:020}.json"
+        while not taken.exists():
+            assert holder.poll() is None, (tmp_path / "holder.log").read_text()[-3000:]
+        holder.send_signal(signal.SIGSTOP)
+        refused = run()
+        assert (refused.returncode, "another run holds the warehouse: run " in refused.stderr) == (5, True)
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(
+                run_process, platform, "orders", tmp_path, *options, "--set=lock_timeout_s=300", "--json"
+            )
+            holder.send_signal(signal.SIGCONT)
+            assert holder.wait(timeout=300) == 0, (tmp_path / "holder.log").read_text()[-3000:]
+            assert last_line(waiting.result())["input_orders"] == 0
+    finally:
+        holder.kill()
+
+    (landing / "b.jsonl").write_text(json.dumps(ORDER | ITEMS | {"order_id": "o2"}) + "\n")
+    killed = {**platform, VARIABLE: "fact_sales.after"}
+    assert run_process(killed, "orders", tmp_path, *options, "--set=lease.expires_s=5").returncode == -signal.SIGKILL
+    heir = last_line(run("--set=lock_timeout_s=60", "--json"))
+    assert len(heir["finished_runs"]) == 1
+    assert last_line(run("--full", "--json"))["outcomes"]["unchanged"] == 2
 
 
 @pytest.mark.torture

@@ -45,6 +45,7 @@ def prometheus_has(file: Path, metrics: dict[str, Any]) -> None:
     }
 
 
+@pytest.mark.slow
 def test_what_is_published_when(publishing: PublishingJob, capsys: pytest.CaptureFixture[str]) -> None:
     job = publishing.job
     published = job.root / "published"

@@ -213,7 +213,7 @@ def test_a_discarded_entry_stays_closed(job: Job, tmp_path: Path, capsys: pytest
     "step",
     [
         pytest.param("apply_fact_sales", marks=pytest.mark.torture),
-        "apply_dim_order",
+        pytest.param("apply_dim_order", marks=pytest.mark.slow),
         pytest.param("apply_daily_sales", marks=pytest.mark.torture),
         pytest.param("write_run", marks=pytest.mark.torture),
     ],

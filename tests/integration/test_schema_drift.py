@@ -50,6 +50,7 @@ def told(job: Job | FeatureJob) -> Any:
     return job.metrics()["drift"]
 
 
+@pytest.mark.slow
 def test_drift_is_told_by_kind_and_name_and_closes_the_gate_like_rules_when_it_should(
     job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -86,6 +87,7 @@ def test_drift_is_told_by_kind_and_name_and_closes_the_gate_like_rules_when_it_s
     assert "promo" not in shown
 
 
+@pytest.mark.slow
 def test_a_field_is_lost_when_no_record_has_a_value_for_it(job: Job) -> None:
     """Also in a run that goes no further than the gate."""
 

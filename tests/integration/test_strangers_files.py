@@ -27,6 +27,7 @@ def told_of(job: Job) -> dict[str, str]:
     return {Path(file["path"]).name: file["reason"] for file in job.metrics()["set_aside"]}
 
 
+@pytest.mark.slow
 def test_files_that_cannot_be_read_stop_the_run_or_wait_until_they_change(
     loaded_job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -81,6 +82,7 @@ def test_files_that_cannot_be_read_stop_the_run_or_wait_until_they_change(
     assert told_of(job).keys() == causes.keys() - {"cut.jsonl.gz"}
 
 
+@pytest.mark.slow
 def test_what_exists_under_exactly_that_name_is_read(loaded_job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     """And files joined with their marks, UTF-16 and one object are what they say."""
     job = loaded_job

@@ -118,6 +118,7 @@ def correct(job: FeatureJob) -> None:
     job.land("prints", *late, name="late.jsonl")
 
 
+@pytest.mark.slow
 def test_a_month_is_filled_again_repeated_and_corrected(month: FeatureJob, capsys: pytest.CaptureFixture[str]) -> None:
     assert month.run(*options_of(ALL_NOVEMBER)) == 0
     expected = oracle_of(month, ALL_NOVEMBER)

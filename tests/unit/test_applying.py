@@ -217,6 +217,7 @@ def cut_off(*_: object, **__: object) -> None:
     raise OSError("the power went")
 
 
+@pytest.mark.slow
 def test_runs_that_were_cut_off_are_finished_in_order_and_a_closed_gate_stays_closed(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +306,7 @@ def unlocked(spark: SparkSession, tmp_path: Path) -> Iterator[Run]:
     spark.sql(f"DROP SCHEMA {schema} CASCADE")
 
 
+@pytest.mark.slow
 def test_without_a_lock_a_run_that_another_overtook_is_refused(unlocked: Run) -> None:
     behind = manifest("r1", versions={**dict.fromkeys(PUBLISHED, 0), "dim_order": 4})
     batch = stage(unlocked, behind, "inserted")

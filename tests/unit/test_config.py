@@ -118,6 +118,7 @@ def test_what_a_file_leaves_out_has_its_default(tmp_path: Path) -> None:
         "health": {"max_age_hours": {}, "max_failures": 1},
         "logs": {"level": "info", "file": None},
         "lock_timeout_s": 0,
+        "lease": {"enabled": False, "expires_s": 300},
         "samples": 20,
         "spark": {},
     }
