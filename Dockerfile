@@ -44,6 +44,7 @@ RUN --mount=type=secret,id=pip,target=/etc/pip.conf \
 
 
 FROM base
+WORKDIR /opt/orders
 COPY --from=build /opt/spark /opt/spark
 COPY --from=build /opt/orders/.venv /opt/orders/.venv
 COPY --from=build /opt/orders/sbom.cdx.json /opt/orders/sbom.cdx.json
@@ -63,7 +64,8 @@ ENV SPARK_HOME=/opt/spark \
     ORDERS_WAREHOUSE=/opt/spark/work-dir/warehouse \
     ORDERS_OUTPUT=/opt/spark/work-dir/output
 
-# The code comes last, so that a changed job does not set up Spark again. It is compiled here, as a job cannot write beside it.
+# The code comes last, so that a changed job does not set up Spark again. It is compiled here, as a job cannot write beside it,
+# and everybody may read it, whatever the umask of the checkout was.
 COPY spark-submit.sh /opt/orders/
 COPY deploy/docker-entrypoint.sh /opt/orders/deploy/
 COPY deploy/java /opt/orders/deploy/java
@@ -71,7 +73,8 @@ COPY sample_data /opt/orders/sample_data
 COPY conf /opt/orders/conf
 COPY etl_lib /opt/orders/etl_lib
 COPY jobs /opt/orders/jobs
-RUN python -m compileall -q /opt/orders/etl_lib /opt/orders/jobs
+RUN python -m compileall -q /opt/orders/etl_lib /opt/orders/jobs \
+ && chmod -R go=u-w conf deploy etl_lib jobs sample_data spark-submit.sh /opt/spark/conf
 
 ARG VERSION=0.1.0
 ARG REVISION=unknown

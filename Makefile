@@ -55,13 +55,13 @@ deploy-check: setup ## the files in deploy/ held against what reads them: librar
 	@deploy/setup.sh deploy
 	$(PYTHON) -m pytest -m deploy tests/deploy
 
+image: setup ## build the container's image and run the sample in it; needs root, and Debian's buildah and mmdebstrap
+	@deploy/setup.sh sbom
+	$(PYTHON) -m pytest -m image tests/image
+
 airflow: setup ## the DAGs in deploy/airflow: read, rendered, and the local one really run; installs Airflow into .venv/airflow
 	@deploy/setup.sh airflow
 	.venv/airflow/bin/python -m pytest --confcutdir=tests/airflow -p no:warnings -m airflow tests/airflow
-
-image: setup ## build the container's image and run the sample in it; needs root, and Debian's buildah and mmdebstrap
-	@deploy/setup.sh deploy
-	$(PYTHON) -m pytest -m image tests/image
 
 pairs: setup ## of the slow tests just those on the oldest and newest pair of Spark and Delta and on Spark Connect
 	@deploy/setup.sh pair 4.0
@@ -107,7 +107,7 @@ lock: ## make the locks anew within pyproject.toml's ranges (needs uv; `make loc
 	$(UV_COMPILE) $(UPGRADE) --extra gx pyproject.toml -c requirements/dev.txt -o requirements/gx.txt
 	$(UV_COMPILE) $(UPGRADE) --extra deploy pyproject.toml -c requirements/dev.txt -o requirements/deploy.txt
 	$(UV_COMPILE) $(UPGRADE) --extra airflow pyproject.toml -o requirements/airflow.txt
-	echo 'cyclonedx-bom>=7.5' | $(UV_COMPILE) $(UPGRADE) - -o requirements/sbom.txt
+	echo 'cyclonedx-bom>=7.5' | $(UV_COMPILE) $(UPGRADE) - -c requirements/dev.txt -o requirements/sbom.txt
 	echo 'pyspark==4.0.2' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.0.txt
 	echo 'pyspark==4.2.0' | $(UV_COMPILE) --no-deps - -o requirements/pair-4.2.txt
 

@@ -144,6 +144,7 @@ def test_a_task_runs_what_is_there(job: Any, task: Any) -> None:
 def test_the_settings_of_a_task_are_whole_and_in_unity_catalog(job: Any, task: Any) -> None:
     settings = settings_of(job, task)
     assert settings.warehouse.startswith("catalog:")
+    assert settings.lease.enabled  # two jobs share the warehouse, and `max_concurrent_runs` knows one of them
     places = [settings.output, *settings.input.model_dump(exclude_defaults=True).values()]
     assert len(places) == 7
     assert all(place.startswith("/Volumes/") for place in places), places

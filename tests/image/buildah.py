@@ -67,8 +67,19 @@ class Buildah:
         pip = self.folder / "pip.conf"
         pip.write_text(_settings_of_pip())
         secret = f"--secret=id=pip,src={pip}"
-        self("bud", "--isolation=chroot", secret, f"--build-arg=BASE={base}", "--tag=orders-lakehouse", ROOT)
+        self(
+            "bud", "--isolation=chroot", secret, f"--build-arg=BASE={base}", "--tag=orders-lakehouse", self._checkout()
+        )
         return "orders-lakehouse"
+
+    def _checkout(self) -> Path:
+        """What the build sees of the project, as it is where nobody else may read one's files."""
+        checkout = self.folder / "checkout"
+        checkout.mkdir()
+        seen = re.findall("^!(.+)$", (ROOT / ".dockerignore").read_text(), re.MULTILINE)
+        command = ["cp", "--recursive", "--parents", ".dockerignore", "Dockerfile", *seen, checkout]
+        subprocess.run(command, cwd=ROOT, umask=0o077, check=True)
+        return checkout
 
 
 def _settings_of_pip() -> str:
