@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from pyspark.sql import functions as F
 
-from etl_lib.process.errors import ConfigError
+from etl_lib.process.errors import ConfigError, LakehouseError
 from etl_lib.tables.merge import insert_all, merge, update_all
 from etl_lib.tables.schemas import ETL_LEASE
 from etl_lib.tables.values_frame import values_frame
@@ -130,18 +130,21 @@ class S3Lease(LeaseRecord[str]):
         place = {"Bucket": self.bucket, "Key": self.key}
         return self._unless_refused(lambda: self.client.put_object(**place, Body=body, **condition), _REFUSED)
 
-    @staticmethod
-    def _unless_refused(request: Callable[[], Any], refusals: set[str]) -> Any:
+    def _unless_refused(self, request: Callable[[], Any], refusals: set[str]) -> Any:
         from botocore.exceptions import (  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
-            ClientError,  # boto3 is there only where AWS is used
+            BotoCoreError,  # boto3 is there only where AWS is used
+            ClientError,
         )
 
         try:
             return request()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in refusals:
+        except (BotoCoreError, ClientError) as error:
+            if isinstance(error, ClientError) and error.response["Error"]["Code"] in refusals:
                 return None
-            raise
+            raise LakehouseError(
+                f"the lease s3://{self.bucket}/{self.key} cannot be read or written: {error}. It needs s3:GetObject "
+                "and s3:PutObject there, and region, credentials and endpoint in AWS's standard chain"
+            ) from error
 
 
 def record_of(warehouse: Warehouse) -> LeaseRecord[Any]:

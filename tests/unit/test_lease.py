@@ -14,7 +14,7 @@ import pytest
 from moto.s3.responses import S3Response
 from pyspark.sql import SparkSession, is_remote
 
-from etl_lib.process.errors import ConfigError, WarehouseBusyError
+from etl_lib.process.errors import ConfigError, LakehouseError, WarehouseBusyError
 from etl_lib.run.lease import Lease
 from etl_lib.run.lease_records import DeltaLease, LeaseRecord, S3Lease
 from etl_lib.tables.ledger import RunManifest
@@ -166,6 +166,13 @@ def test_a_store_that_ignores_the_condition_of_a_put_is_refused(monkeypatch: pyt
         monkeypatch.setattr(bucket.client, "put_object", lambda IfNoneMatch, **place: put(**place))  # noqa: ARG005, N803
         with pytest.raises(ConfigError, match=r"lease\.enabled: the store of s3://lake overwrites an object"):
             lease_of(S3Lease(bucket.client, bucket.name, "_lease.json"), "first").take(timeout_s=0)
+
+
+def test_a_store_that_refuses_is_told_in_one_sentence() -> None:
+    with s3_bucket() as bucket:
+        elsewhere = lease_of(S3Lease(bucket.client, "nowhere", "_lease.json"), "first")
+        with pytest.raises(LakehouseError, match=r"the lease s3://nowhere/_lease\.json cannot .*NoSuchBucket"):
+            elsewhere.take(timeout_s=0)
 
 
 def test_no_commit_is_made_without_it(spark: SparkSession, tmp_path: Path) -> None:
