@@ -79,6 +79,8 @@ def databricks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     """What a job on Databricks finds: the module with `dbutils`, here with one secret in it."""
     package = tmp_path / "databricks" / "sdk"
     package.mkdir(parents=True)
+    for folder in (package.parent, package):  # whole packages: another one of Databricks may be installed
+        (folder / "__init__.py").touch()
     (package / "runtime.py").write_text(
         "class Secrets:\n"
         "    def get(self, scope, key):\n"
@@ -91,6 +93,7 @@ def databricks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
         encoding="utf-8",
     )
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "databricks", raising=False)
     yield
     for name in ("databricks.sdk.runtime", "databricks.sdk", "databricks"):
         sys.modules.pop(name, None)
