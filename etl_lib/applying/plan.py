@@ -43,7 +43,11 @@ def changed_orders(batch: Batch, most: int) -> list[dict[str, Any]]:
     after = batch.stage.applied("orders").select("order_id", "outcome", F.struct(*names).alias("after"))
     rows = after.join(before, "order_id", "left").orderBy(F.desc("outcome"), "order_id").limit(most)
     texts = [_as_texts(side, names).alias(side) for side in ("before", "after")]
-    return [row.asDict() for row in rows.select("order_id", "outcome", *texts).collect()]
+    found = [row.asDict() for row in rows.select("order_id", "outcome", *texts).collect()]
+    # Spark Connect gives a map in an order of its own.
+    return [
+        {**row, **{side: {name: row[side][name] for name in names} for side in ("before", "after")}} for row in found
+    ]
 
 
 def _as_texts(side: str, names: Sequence[str]) -> Column:

@@ -337,6 +337,7 @@ def test_a_run_of_value_props_is_undone_and_its_features_are_checked(
     assert broken == {"weeks_are_mondays", "features_are_in_range"}
 
 
+@pytest.mark.by_path
 def test_a_warehouse_without_tables_is_an_error_and_gets_none(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     assert job.maintain("check") == 1
     assert "is `warehouse` the right place?" in capsys.readouterr().err
