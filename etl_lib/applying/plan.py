@@ -38,7 +38,7 @@ def _all_files(batch: Batch, table: Table) -> int:
 
 def changed_orders(batch: Batch, most: int) -> list[dict[str, Any]]:
     """The first orders that the plan inserts or updates, each with what it is now and what it would be."""
-    names = ("order_date", "line_count", "amount", "currency", "is_deleted", "version_at")
+    names = ("order_date", "amount", "line_count", "currency", "is_deleted", "version_at")
     before = batch.stage.warehouse.read(DIM_ORDER).select("order_id", F.struct(*names).alias("before"))
     after = batch.stage.applied("orders").select("order_id", "outcome", F.struct(*names).alias("after"))
     rows = after.join(before, "order_id", "left").orderBy(F.desc("outcome"), "order_id").limit(most)
