@@ -10,17 +10,17 @@ from chispa.rows_comparer import assert_basic_rows_equality
 from chispa.schema_comparer import assert_schema_equality
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from etl_lib.sources.landing import LandingFile, collected_by
 from etl_lib.tables.schemas import Table
+from etl_lib.tables.values_frame import arrow_schema
 
 
 def frame(spark: SparkSession, columns: str, *rows: Sequence[Any]) -> DataFrame:
     """A literal frame: `columns` is Spark DDL. As Arrow its rows are values in the plan, for which no worker starts."""
     schema = cast("StructType", StructType.fromDDL(columns))
-    types = to_arrow_schema(schema)
+    types = arrow_schema(schema)
     values = list(zip(*rows, strict=True)) if rows else [()] * len(types)
     arrays = [pa.array(some, field.type) for some, field in zip(values, types, strict=True)]
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=types), schema)

@@ -28,10 +28,15 @@ def values_frame(spark: SparkSession, values: Iterable[Sequence[Any]], columns: 
     UTF-8, becomes U+FFFD.
     """
     schema = cast("StructType", StructType.fromDDL(columns)).toNullable()
-    types = to_arrow_schema(schema, **_IN_UTC)
+    types = arrow_schema(schema)
     rows = list(values)
     arrays = [pa.array([_of_characters(row[at]) for row in rows], field.type) for at, field in enumerate(types)]
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=types), schema)
+
+
+def arrow_schema(schema: StructType) -> pa.Schema:
+    """The columns as Arrow has them, with times in UTC."""
+    return to_arrow_schema(schema, **_IN_UTC)
 
 
 def _of_characters(value: Any) -> Any:
