@@ -22,7 +22,7 @@ from etl_lib.tables.warehouse import Warehouse
 
 _NAME = "warehouse"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_S3 = re.compile(r"s3[an]?://(?P<bucket>[^/]+)/(?P<folder>.*?)/*")
+_S3 = re.compile(r"s3[an]?://(?P<bucket>[^/]+)(/(?P<folder>.*?))?/*")
 _REFUSED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 Mark = TypeVar("Mark")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier, Lock
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from moto.s3.responses import S3Response
@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession, is_remote
 
 from etl_lib.process.errors import ConfigError, LakehouseError, WarehouseBusyError
 from etl_lib.run.lease import Lease
-from etl_lib.run.lease_records import DeltaLease, LeaseRecord, S3Lease
+from etl_lib.run.lease_records import DeltaLease, LeaseRecord, S3Lease, record_of
 from etl_lib.tables.ledger import RunManifest
 from etl_lib.tables.schemas import ETL_LEASE
 from etl_lib.tables.warehouse import Warehouse
@@ -166,6 +166,25 @@ def test_a_store_that_ignores_the_condition_of_a_put_is_refused(monkeypatch: pyt
         monkeypatch.setattr(bucket.client, "put_object", lambda IfNoneMatch, **place: put(**place))  # noqa: ARG005, N803
         with pytest.raises(ConfigError, match=r"lease\.enabled: the store of s3://lake overwrites an object"):
             lease_of(S3Lease(bucket.client, bucket.name, "_lease.json"), "first").take(timeout_s=0)
+
+
+@pytest.mark.parametrize(
+    ("location", "key"),
+    [
+        ("s3a://lake/a/b", "a/b/_lease.json"),
+        ("s3://lake/a/", "a/_lease.json"),
+        ("s3a://lake/", "_lease.json"),
+        ("s3a://lake", "_lease.json"),
+    ],
+)
+def test_wherever_on_s3_the_tables_are_the_lease_is_an_object_beside_them(
+    location: str, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a table: Delta's commit does not decide there."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    record = record_of(Warehouse(cast("SparkSession", None), location))
+    assert isinstance(record, S3Lease)
+    assert (record.bucket, record.key) == ("lake", key)
 
 
 def test_a_store_that_refuses_is_told_in_one_sentence() -> None:
