@@ -83,17 +83,15 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what only a Spark in the tests' own process can show, where there is none."""
-    if ON_CONNECT:
-        elsewhere = pytest.mark.skip(reason="needs a Spark in the process of the tests")
-        for item in items:
-            if item.get_closest_marker("classic"):
-                item.add_marker(elsewhere)
-    if BY_NAME:
-        elsewhere = pytest.mark.skip(reason="is about a warehouse on a disk, with its lock")
-        for item in items:
-            if item.get_closest_marker("by_path"):
-                item.add_marker(elsewhere)
+    """Leave out what only another ground can show than that on which the tests run."""
+    reasons = {
+        "classic": "needs a Spark in the process of the tests" if ON_CONNECT else "",
+        "by_path": "is about a warehouse on a disk, with its lock" if BY_NAME else "",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(autouse=True)

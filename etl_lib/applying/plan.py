@@ -43,15 +43,12 @@ def changed_orders(batch: Batch, most: int) -> list[dict[str, Any]]:
     after = batch.stage.applied("orders").select("order_id", "outcome", F.struct(*names).alias("after"))
     rows = after.join(before, "order_id", "left").orderBy(F.desc("outcome"), "order_id").limit(most)
     texts = [_as_texts(side, names).alias(side) for side in ("before", "after")]
-    found = [row.asDict() for row in rows.select("order_id", "outcome", *texts).collect()]
-    # Spark Connect gives a map in an order of its own.
-    return [
-        {**row, **{side: {name: row[side][name] for name in names} for side in ("before", "after")}} for row in found
-    ]
+    return [row.asDict(recursive=True) for row in rows.select("order_id", "outcome", *texts).collect()]
 
 
 def _as_texts(side: str, names: Sequence[str]) -> Column:
-    return F.create_map(*(part for name in names for part in (F.lit(name), F.col(f"{side}.{name}").cast("string"))))
+    # A struct keeps the order of its fields; a map has another one on each client of Spark.
+    return F.struct(*(F.col(f"{side}.{name}").cast("string").alias(name) for name in names))
 
 
 def record_plan(run: Run, batch: Batch) -> None:

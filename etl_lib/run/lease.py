@@ -37,10 +37,6 @@ RELIED_ON = 2 / 3
 """For which share of its life the holder relies on a lease: the rest is for clocks that differ."""
 
 
-def nothing_to_hold() -> None:
-    """What a run asks before each commit that needs no lease."""
-
-
 @contextmanager
 def hold_lease(spark: SparkSession, settings: Settings, manifest: RunManifest) -> Iterator[Callable[[], None]]:
     """Hold the lease while the block runs, where it is on and the warehouse has no lock of the system.
@@ -50,7 +46,7 @@ def hold_lease(spark: SparkSession, settings: Settings, manifest: RunManifest) -
     """
     warehouse = Warehouse(spark, settings.warehouse)
     if not settings.lease.enabled or (warehouse.is_locked and not is_remote()):
-        yield nothing_to_hold
+        yield warehouse.before_commit
         return
     lease = Lease(record_of(warehouse), manifest, settings.lease.expires_s, settings.warehouse)
     lease.take(settings.lock_timeout_s)
