@@ -10,7 +10,8 @@ import pytest
 from airflow.sdk.execution_time.context import VariableAccessor
 
 from tests.deploy import airflow_files
-from tests.deploy.scheduled import PARSERS, ROOT, ScheduledRun
+from tests.deploy.scheduled import ROOT, ScheduledRun
+from tests.parsers import PARSERS
 
 if TYPE_CHECKING:
     from airflow.sdk import DAG, BaseOperator

@@ -4,32 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from etl_lib.settings.arguments import (
-    Arguments,
-    parse_feature_arguments,
-    parse_health_arguments,
-    parse_maintain_arguments,
-    parse_order_arguments,
-    parse_publish_arguments,
-    parse_pull_arguments,
-)
-from etl_lib.settings.report_arguments import ReportArguments
-
 ROOT = Path(__file__).resolve().parents[2]
-
-PARSERS: dict[str, Callable[[Sequence[str]], Arguments | ReportArguments]] = {
-    "health": parse_health_arguments,
-    "maintain": parse_maintain_arguments,
-    "orders": parse_order_arguments,
-    "publish": parse_publish_arguments,
-    "pull": parse_pull_arguments,
-    "value_props": parse_feature_arguments,
-}
-"""How each job reads its arguments."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from tests.deploy.databricks_files import (
     resolved,
     values_in,
 )
-from tests.deploy.scheduled import PARSERS, ROOT, ScheduledRun
+from tests.deploy.scheduled import ROOT, ScheduledRun
+from tests.parsers import PARSERS
 
 pytestmark = pytest.mark.deploy
 

@@ -26,8 +26,9 @@ from tests.deploy.emr_files import (
     request,
     spark_settings,
 )
-from tests.deploy.scheduled import PARSERS, ROOT
+from tests.deploy.scheduled import ROOT
 from tests.deploy.state_machines import Emr, aws, execute, machine_for_tests, names_of_api
+from tests.parsers import PARSERS
 
 pytestmark = pytest.mark.deploy
 

@@ -10,8 +10,9 @@ import pytest
 from etl_lib.settings.arguments import FeatureArguments, OrderArguments, Scope
 from jobs import orders
 from tests.deploy import airflow_files, databricks_files, emr_files, schedulers_files
-from tests.deploy.scheduled import PARSERS, ScheduledRun
+from tests.deploy.scheduled import ScheduledRun
 from tests.job import Job
+from tests.parsers import PARSERS
 
 pytestmark = pytest.mark.deploy
 

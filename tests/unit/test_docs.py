@@ -18,26 +18,15 @@ from etl_lib.deciding.ids_alike import SHARED_IDS
 from etl_lib.deciding.outcomes import EVENT_OUTCOMES, OUTCOMES
 from etl_lib.process.errors import LakehouseError
 from etl_lib.settings.api_settings import ApiSource
-from etl_lib.settings.arguments import (
-    Arguments,
-    parse_feature_arguments,
-    parse_health_arguments,
-    parse_maintain_arguments,
-    parse_order_arguments,
-    parse_publish_arguments,
-    parse_pull_arguments,
-)
 from etl_lib.settings.config import Settings
 from etl_lib.settings.jdbc_settings import JdbcItems, JdbcOrders, JdbcSource
-from etl_lib.settings.quality_arguments import parse_quality_arguments
-from etl_lib.settings.quarantine_arguments import parse_quarantine_arguments
-from etl_lib.settings.report_arguments import ReportArguments, parse_report_arguments
 from etl_lib.settings.rules import STRUCTURAL, RuleBook
 from etl_lib.settings.sink_settings import ParquetSettings, PostgresSettings, RedshiftSettings
 from etl_lib.settings.strict_model import load_settings
 from etl_lib.settings.telling_settings import AlertKind, AlertRoute, LineageSettings, TraceSettings
 from etl_lib.tables.schemas import ALL_TABLES, ETL_RUNS, VIEWS, Table, View
 from etl_lib.value_props.expectations import WEEK_RULES
+from tests.parsers import PARSERS
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDERS = ("bench", "conf", "deploy", "docs", "sample_data", "tests")
@@ -52,18 +41,7 @@ OPERATIONS = ROOT / "docs" / "how-to" / "operations.md"
 ARCHITECTURE = ROOT / "docs" / "explanation" / "architecture.md"
 SAMPLE_OF_EVENTS = ROOT / "sample_data" / "value_props" / "README.md"
 
-Parse = Callable[[Sequence[str]], Arguments | ReportArguments]
-JOBS: dict[str, Parse] = {
-    "jobs/orders.py": parse_order_arguments,
-    "jobs/value_props.py": parse_feature_arguments,
-    "jobs/quarantine.py": parse_quarantine_arguments,
-    "jobs/maintain.py": parse_maintain_arguments,
-    "jobs/pull.py": parse_pull_arguments,
-    "jobs/health.py": parse_health_arguments,
-    "jobs/publish.py": parse_publish_arguments,
-    "jobs/quality.py": parse_quality_arguments,
-    "jobs/report.py": parse_report_arguments,
-}
+JOBS = {f"jobs/{name}.py": parse for name, parse in PARSERS.items()}
 
 
 def named(page: Path) -> str:
