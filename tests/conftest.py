@@ -61,7 +61,15 @@ TEST_SPARK = {
 
 # The session of the tests lives long enough for the second compiler to pay off: the seventh run of the job takes 18 s,
 # where with the first alone runs stay at 24. A process that runs the job once is better off with the first alone.
-LONG_LIVED = {"spark.driver.extraJavaOptions": "-Duser.timezone=UTC -XX:+UseSerialGC"}
+# It has its memory from the start, and keeps few of the queries that it has run (tests.executions looks at some 250).
+ROOMY = "-Xms2g -XX:MetaspaceSize=512m -XX:ReservedCodeCacheSize=512m"
+LONG_LIVED = {
+    "spark.driver.extraJavaOptions": f"-Duser.timezone=UTC -XX:+UseSerialGC {ROOMY}",
+    "spark.sql.ui.retainedExecutions": "300",
+    "spark.ui.retainedJobs": "300",
+    "spark.ui.retainedStages": "300",
+    "spark.ui.retainedTasks": "1000",
+}
 
 
 @pytest.fixture(scope="session")
