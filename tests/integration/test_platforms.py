@@ -69,6 +69,7 @@ def test_features_are_found_by_catalog_name(spark: SparkSession, feature_job: Fe
         spark.sql("DROP SCHEMA named_features CASCADE")
 
 
+@pytest.mark.slow
 def test_a_warehouse_and_files_with_awkward_names(job: Job) -> None:
     orders = job.landing / "orders" / "day=2024-05-01" / "a b+c%20[1]"
     orders.mkdir(parents=True)

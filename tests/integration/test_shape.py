@@ -98,6 +98,7 @@ def test_a_merge_touches_the_files_of_its_days_alone(next_batch: NextBatch) -> N
         assert metrics["numTargetFilesAdded"] == 2
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_not_held_is_joined_neither_row_by_row_nor_broadcast_unasked(
     loaded_job: Job, spark: SparkSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -220,6 +220,7 @@ def test_the_window_its_length_and_the_week_are_settings(feature_job: FeatureJob
     assert feature_job.metrics()["warnings"] == []
 
 
+@pytest.mark.slow
 def test_files_of_all_kinds_are_one_dataset_each(feature_job: FeatureJob) -> None:
     """Several files in folders, packed, in encodings, with other line ends and columns; one folder by a glob, files
     without a byte, and files that are one object or cannot be read.
