@@ -82,7 +82,9 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
     if ON_CONNECT:
         with spark_connect_server(tmp_path_factory.mktemp("connect"), settings) as address:
             os.environ["SPARK_REMOTE"] = address
-            yield open_session({})
+            session = open_session({})
+            yield session
+            session.stop()  # or its end asks a server that is gone for ten minutes
         return
     session = open_session(settings)
     session.sparkContext.setLogLevel("ERROR")
