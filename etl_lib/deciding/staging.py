@@ -25,7 +25,7 @@ from etl_lib.run.run import Run
 from etl_lib.settings.arguments import EVERYTHING, Scope
 from etl_lib.sources.landing import LandingFile
 from etl_lib.sources.new_files import not_loaded
-from etl_lib.tables.counting import records_read, size_columns, size_read
+from etl_lib.tables.counting import every_branch_observed, records_read, size_columns, size_read
 from etl_lib.tables.schemas import ETL_STAGE, PUBLISHED_TABLES
 
 
@@ -66,15 +66,16 @@ def stage_records(
         return staged(_outcomes(run, scope, DATASETS[dataset], observed), dataset, run.run_id)
 
     parts = {dataset: partial(part, dataset, records) for dataset, records in read.items()}
-    if any(DATASETS[dataset].stage is ETL_STAGE for dataset in read):
-        versions = partial(run.warehouse.versions, PUBLISHED_TABLES)
-        made = concurrently(versions=versions, marks=marks, **parts)
-        run.manifest = replace(run.manifest, versions=made.pop("versions"))
-        stage, marked = write_stage(run.warehouse, run.manifest, [*made.pop("marks"), *made.values()]), ()
-    else:
-        written = partial(replace_events, run.warehouse, run.run_id, concurrently(**parts).values())
-        done = concurrently(stage=written, marks=marks)
-        stage, marked = done["stage"], done["marks"]
+    with every_branch_observed(run.spark):
+        if any(DATASETS[dataset].stage is ETL_STAGE for dataset in read):
+            versions = partial(run.warehouse.versions, PUBLISHED_TABLES)
+            made = concurrently(versions=versions, marks=marks, **parts)
+            run.manifest = replace(run.manifest, versions=made.pop("versions"))
+            stage, marked = write_stage(run.warehouse, run.manifest, [*made.pop("marks"), *made.values()]), ()
+        else:
+            written = partial(replace_events, run.warehouse, run.run_id, concurrently(**parts).values())
+            done = concurrently(stage=written, marks=marks)
+            stage, marked = done["stage"], done["marks"]
     size = size_read(counted.values())
     batch = count_batch(replace(stage, is_held=size is not None and is_read_once(size)), run.settings, marked)
     batch.profile_before = profile_from(run.ledger.last_metrics.get(run.manifest.job))

@@ -28,7 +28,7 @@ from etl_lib.settings.jdbc_settings import (
 )
 from etl_lib.sources.jdbc_database import Database, check_columns, columns_of, quoted, sql_position, types_of
 from etl_lib.sources.pull_folder import PullFolder, new_pull
-from etl_lib.tables.counting import observed
+from etl_lib.tables.counting import every_branch_observed, observed
 
 _WITH_NULLS = {"ignoreNullFields": "false"}
 _CSV = {"header": "true", "quoteAll": "true", "escape": '"'}
@@ -67,12 +67,13 @@ def land_changes(
     observation = Observation(folder.manifest.pull_id)
     writer = rows.observe(observation, *_counts(rows.columns)).write.mode("append")
     reader = rows.sparkSession.read.schema(rows.schema)
-    if dataset == "orders":
-        writer.text(folder.location)
-        landed = partial(reader.text, folder.location)
-    else:
-        writer.options(**_CSV).csv(folder.location)
-        landed = partial(reader.options(**_CSV, multiLine=True).csv, folder.location)
+    with every_branch_observed(rows.sparkSession):
+        if dataset == "orders":
+            writer.text(folder.location)
+            landed = partial(reader.text, folder.location)
+        else:
+            writer.options(**_CSV).csv(folder.location)
+            landed = partial(reader.options(**_CSV, multiLine=True).csv, folder.location)
     folder.landed(*records_and_checksum(observation, landed))
     return folder, checkpoint
 

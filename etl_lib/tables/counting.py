@@ -3,22 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import structlog
-from pyspark.sql import Column, DataFrame, Observation, Row
+from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 
+from etl_lib.process.session import temporary_settings
+
 log = structlog.get_logger(__name__)
+
+LEFT_OUT = "spark.sql.adaptive.optimizer.excludedRules"
+TAKES_OUT_BRANCHES = "org.apache.spark.sql.execution.adaptive.AQEPropagateEmptyRelation"
+
+
+@contextmanager
+def every_branch_observed(spark: SparkSession) -> Iterator[None]:
+    """Let queries in the block run their branches without rows, too, so that Spark tells what it observed of them.
+
+    Adaptive execution takes such a branch out of the plan otherwise, and Spark 4.0 then waits for ever for what was
+    observed of it.
+    """
+    others = [rule for rule in (spark.conf.get(LEFT_OUT, None) or "").split(",") if rule]
+    with temporary_settings(spark, {LEFT_OUT: ",".join([*others, TAKES_OUT_BRANCHES])}):
+        yield
 
 
 def observed(observation: Observation) -> Mapping[str, Any] | None:
     """The metrics of an observation whose query has ended, or None where Spark has none.
 
-    Adaptive execution takes a branch that turns out empty out of the plan, and the observation with it. Spark then
-    raises an AssertionError of Java (classic) or gives no metrics (Connect).
+    Where a platform takes a branch that turns out empty out of the plan all the same, and the observation with it, an
+    AssertionError of Java is raised (classic) or there are no metrics (Connect).
     """
     try:
         return observation.get or None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import Observation, SparkSession
 
+from etl_lib.tables.counting import observed
 from etl_lib.tables.schemas import DAILY_SALES, DIM_PRODUCT, DIM_USER, ETL_FILES, QUARANTINE
 from tests.feature_tables import table_rows
 from tests.integration.test_orders_job import lines_of, order, outcomes
@@ -25,6 +27,18 @@ def much_data(spark: SparkSession, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     monkeypatch.setattr("etl_lib.process.tuning.NEW_BYTES", 0)
     with adaptive(spark):
         yield
+
+
+@pytest.fixture(autouse=True)
+def all_observed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of every input it is told how many records were read, as Spark 4.0 waits for ever for what it cannot tell."""
+
+    def told(observation: Observation) -> Mapping[str, Any]:
+        found = observed(observation)
+        assert found is not None
+        return found
+
+    monkeypatch.setattr("etl_lib.tables.counting.observed", told)
 
 
 def files_loaded(job: Workplace) -> dict[str, set[tuple[str, int]]]:

@@ -9,13 +9,27 @@ from itertools import combinations
 from types import SimpleNamespace
 from typing import cast
 
+import pyspark
 import pytest
 from pyspark.sql import Column, DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.tables.counting import Sampled, Size, observed, records_read, sample, size_columns, size_read
+from etl_lib.tables.counting import (
+    LEFT_OUT,
+    Sampled,
+    Size,
+    every_branch_observed,
+    observed,
+    records_read,
+    sample,
+    size_columns,
+    size_read,
+)
 from etl_lib.tables.values_frame import values_frame
 from tests.frames import frame
+
+NOTHING = cast("Observation", SimpleNamespace(get={}))
+"""What Spark Connect has of an observation that was taken out of the plan."""
 
 
 def counted() -> Column:
@@ -65,9 +79,32 @@ def observed_alone(records: DataFrame) -> Observation:
     return observation
 
 
-@pytest.mark.classic
+IN_UNION_AND_JOIN = pytest.mark.parametrize("run", [run_in_union, run_in_join], ids=["union", "join"])
+
+
 @pytest.mark.usefixtures("adaptive_execution")
-@pytest.mark.parametrize("run", [pytest.param(run_in_union, id="union"), pytest.param(run_in_join, id="join")])
+@IN_UNION_AND_JOIN
+def test_of_a_branch_without_rows_it_is_told_that_it_has_none(
+    spark: SparkSession, run: Callable[[DataFrame], None]
+) -> None:
+    """On Spark 4.0 the answer would never come."""
+    others = "org.apache.spark.sql.execution.adaptive.OptimizeOneRowPlan"
+    spark.conf.set(LEFT_OUT, others)
+    try:
+        observation = Observation("empty")
+        with every_branch_observed(spark):
+            run(ids(spark, 0).observe(observation, counted()))
+            assert spark.conf.get(LEFT_OUT, "").startswith(f"{others},")
+        assert observed(observation) == {"records": 0}
+        assert spark.conf.get(LEFT_OUT) == others
+    finally:
+        spark.conf.unset(LEFT_OUT)
+
+
+@pytest.mark.classic
+@pytest.mark.skipif(pyspark.__version__.startswith("4.0."), reason="Spark 4.0 waits for ever where others fail")
+@pytest.mark.usefixtures("adaptive_execution")
+@IN_UNION_AND_JOIN
 def test_what_is_taken_out_of_the_plan_has_no_metrics_and_is_counted_again(
     spark: SparkSession, run: Callable[[DataFrame], None]
 ) -> None:
@@ -87,9 +124,8 @@ def test_a_branch_with_rows_keeps_its_metrics(spark: SparkSession) -> None:
 
 
 def test_no_metrics_at_all_as_spark_connect_gives_them_are_no_count(spark: SparkSession) -> None:
-    nothing = cast("Observation", SimpleNamespace(get={}))
-    assert observed(nothing) is None
-    assert records_read(ids(spark, 3), nothing, counted(), 0) == 3
+    assert observed(NOTHING) is None
+    assert records_read(ids(spark, 3), NOTHING, counted(), 0) == 3
 
 
 @pytest.mark.parametrize("seen", [pytest.param(2, id="a task ran twice"), pytest.param(0, id="a task was not seen")])
@@ -113,16 +149,13 @@ def test_metrics_that_equal_what_was_staged_need_no_query(spark: SparkSession) -
         records_read(once, observed_alone(ids(spark, 3)), count, 4)
 
 
-@pytest.mark.usefixtures("adaptive_execution")
 def test_the_size_is_that_of_all_records_and_known_when_all_were_observed(spark: SparkSession) -> None:
     texts = (["a" * 4, "b"], ["\u00fc", "", None], [None], [])
     read = [Observation() for _ in texts]
     for some, observation in zip(texts, read, strict=True):
         frame(spark, "raw STRING", *((text,) for text in some)).observe(observation, *size_columns()).collect()
     assert size_read(read) == Size(rows=6, text_bytes=7)
-    dropped = Observation()
-    run_in_union(ids(spark, 0).withColumn("raw", F.lit("a")).observe(dropped, *size_columns()))
-    assert size_read([*read, dropped]) is None
+    assert size_read([*read, NOTHING]) is None
 
 
 def test_two_keys_are_both_told_also_when_they_share_a_bucket(spark: SparkSession) -> None:
