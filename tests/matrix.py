@@ -80,7 +80,8 @@ def _on_another_python(version: str, marked: str, out: int) -> int:
         clone = Path(folder) / "orders"
         subprocess.run(["git", "clone", "--quiet", ROOT, clone], check=True, stdout=out, stderr=out)
         set_up, environment = [clone / "deploy" / "setup.sh", "dev"], os.environ | {"ORDERS_PYTHON": python}
-        subprocess.run(set_up, env=environment, check=True, stdout=out, stderr=out)
+        if code := subprocess.run(set_up, env=environment, check=False, stdout=out, stderr=out).returncode:
+            return code
         return _pytest(clone, clone / ".venv" / "bin" / "python", marked, {}, out)
 
 
