@@ -24,6 +24,7 @@ _COLLIDED = re.compile(
 _MISSING_VERSION = re.compile(
     "DELTA_VERSION_NOT_FOUND|DELTA_(LOG_)?FILE_NOT_FOUND|DELTA_NO_RECREATABLE_HISTORY_FOUND|FILE_NOT_EXIST"
     "|FileNotFoundException|Not all files from version"
+    "|Cannot time travel Delta table to version"  # Delta 4.0, which names no class of the error
 )
 
 
