@@ -265,6 +265,7 @@ def orders_by_day(job: Job) -> dict[int, int]:
     return {row["order_date"].day: row["orders"] for row in job.read(DAILY_SALES).collect()}
 
 
+@pytest.mark.slow
 def test_what_cannot_be_done_is_told(loaded_job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job, known = loaded_job, loaded_job.read_keys()
     assert job.quarantine("list", "--set", f"warehouse={job.root / 'empty'}") == 1
