@@ -77,7 +77,7 @@ def submitted_options() -> SparkConf:
 @contextmanager
 def temporary_settings(spark: SparkSession, settings: Mapping[str, str]) -> Iterator[None]:
     """Put settings in force where the session allows it, and what was there before at the end."""
-    before = {name: spark.conf.get(name, None) for name in settings}
+    before = {name: setting(spark, name) for name in settings}
     refused = settings_not_in_force(spark, settings)
     try:
         yield
@@ -93,10 +93,21 @@ def settings_not_in_force(spark: SparkSession, wanted: Mapping[str, str] = NEEDE
     """Put settings in force in this session; what it refuses comes back with the value that it has instead."""
     refused: dict[str, str | None] = {}
     for name, value in wanted.items():
-        if spark.conf.get(name, None) == value:
+        if setting(spark, name) == value:
             continue
         try:
             spark.conf.set(name, value)
         except PySparkException:
-            refused[name] = spark.conf.get(name, None)
+            refused[name] = setting(spark, name)
     return refused
+
+
+def setting(spark: SparkSession, name: str) -> str | None:
+    """A setting's value in this session; None where it has none, or where it may not even be asked for.
+
+    Databricks' serverless compute answers a question for most of them with an error (CONFIG_NOT_AVAILABLE).
+    """
+    try:
+        return spark.conf.get(name, None)
+    except PySparkException:
+        return None

@@ -12,7 +12,7 @@ import structlog
 from pyspark.sql import Column, DataFrame, Observation, Row, SparkSession
 from pyspark.sql import functions as F
 
-from etl_lib.process.session import temporary_settings
+from etl_lib.process.session import setting, temporary_settings
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ def every_branch_observed(spark: SparkSession) -> Iterator[None]:
     Adaptive execution takes such a branch out of the plan otherwise, and Spark 4.0 then waits for ever for what was
     observed of it.
     """
-    others = [rule for rule in (spark.conf.get(LEFT_OUT, None) or "").split(",") if rule]
+    others = [rule for rule in (setting(spark, LEFT_OUT) or "").split(",") if rule]
     with temporary_settings(spark, {LEFT_OUT: ",".join([*others, TAKES_OUT_BRANCHES])}):
         yield
 

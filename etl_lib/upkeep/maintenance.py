@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from etl_lib.applying.invariants import SUBJECTS, find_violations
 from etl_lib.process.errors import ConfigError, InvariantError, LakehouseError, UnfinishedError
-from etl_lib.process.session import temporary_settings
+from etl_lib.process.session import setting, temporary_settings
 from etl_lib.run.metric_parts import CheckMetrics
 from etl_lib.run.restore import cut_off_runs
 from etl_lib.run.run import Run
@@ -105,7 +105,7 @@ def vacuum(run: Run, tables: Sequence[Table], *, force: bool) -> None:
     with upkeep(run, tables) as counts_by_table, temporary_settings(run.spark, unchecked):
         if unchecked:
             log.warning("Delta's check of the retention is off for this command, as --force says", setting=_DELTA_CHECK)
-            if run.spark.conf.get(_DELTA_CHECK, "true") != "false":
+            if setting(run.spark, _DELTA_CHECK) != "false":
                 raise LakehouseError(f"this session does not let {_DELTA_CHECK} be set, which --force needs")
         for table in tables:
             with step(table.name) as counts:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import cast
+
 import pytest
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 
 from etl_lib.process.session import NEEDED, open_session, settings_not_in_force, temporary_settings
 from etl_lib.process.tuning import INTERPRETED
+from etl_lib.tables.counting import LEFT_OUT, every_branch_observed
 
 
 class FixedSettings:
-    """The settings of a session that refuses to change some of them."""
+    """The settings of a session that refuses to change some of them, and to tell some at all."""
 
-    def __init__(self, values: dict[str, str], refused: set[str]) -> None:
+    def __init__(self, values: dict[str, str], refused: set[str], hidden: Collection[str]) -> None:
         self.values = values
         self.refused = refused
+        self.hidden = hidden
 
     def get(self, name: str, default: str | None) -> str | None:
+        if name in self.hidden:
+            raise AnalysisException(f"[CONFIG_NOT_AVAILABLE] Configuration {name} is not available.")
         return self.values.get(name, default)
 
     def set(self, name: str, value: str) -> None:
@@ -32,8 +39,8 @@ class FixedSettings:
 class FixedSession:
     """As much of a session as its settings."""
 
-    def __init__(self, values: dict[str, str], refused: set[str]) -> None:
-        self.conf = FixedSettings(values, refused)
+    def __init__(self, values: dict[str, str], refused: set[str], hidden: Collection[str] = ()) -> None:
+        self.conf = FixedSettings(values, refused, hidden)
 
 
 def test_what_is_not_in_force_is_put_in_force(spark: SparkSession) -> None:
@@ -91,6 +98,15 @@ def test_settings_are_in_force_for_as_long_as_they_are_needed(refused: set[str])
     with temporary_settings(session, INTERPRETED):  # type: ignore[arg-type]
         assert session.conf.values == {**kept, **interpreted}
     assert session.conf.values == of_the_user
+
+
+def test_a_session_that_does_not_even_tell_its_settings_stays_as_it_is() -> None:
+    """As on Databricks' serverless compute."""
+    names = {*NEEDED, *INTERPRETED, LEFT_OUT}
+    session = cast("SparkSession", FixedSession({}, names, names))
+    assert settings_not_in_force(session) == dict.fromkeys(NEEDED)
+    with temporary_settings(session, INTERPRETED), every_branch_observed(session):
+        assert session.conf.values == {}  # type: ignore[attr-defined]
 
 
 def test_spark_takes_the_settings_for_few_data(spark: SparkSession) -> None:
